@@ -1,0 +1,96 @@
+// Files and directories. Calls block: they belong to lanes that may (log, store, worker), but for
+// try_read_at, which answers kCold instead.
+//
+// A write or sync that failed leaves durability in doubt; whoever called stops the process (docs: STYLE of
+// errors in ARCHITECTURE). Paths are absolute or relative to the working directory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace keelson::env {
+
+class File {
+ public:
+  virtual ~File() = default;  // closes, releases locks
+
+  // Exactly out.size() bytes unless the file ends first; returns how many.
+  virtual base::Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) const = 0;
+  // As read_at, but only what is in memory: nullopt if (any part of) it would wait for the disk. A short
+  // answer of the kernel counts as cold.
+  virtual std::optional<base::Result<std::size_t>> try_read_at(std::uint64_t offset,
+                                                               std::span<char> out) const = 0;
+  // All of the parts, one after the other, at `offset`.
+  virtual base::Result<> write_at(std::uint64_t offset, std::span<const std::string_view> parts) = 0;
+  base::Result<> write_at(std::uint64_t offset, std::string_view bytes) {
+    return write_at(offset, std::span(&bytes, 1));
+  }
+  // fdatasync: bytes and size are durable when it returns.
+  virtual base::Result<> sync() = 0;
+  // Starts write-back of a range (sync_file_range WRITE); with `wait`, waits for it too. A hint about
+  // pace, no promise about durability.
+  virtual base::Result<> push_out(std::uint64_t offset, std::uint64_t length, bool wait) = 0;
+  virtual base::Result<std::uint64_t> size() const = 0;
+  virtual base::Result<> truncate(std::uint64_t size) = 0;
+  // Room for [0, size), extending the file; reads as zeros. Falls back to truncate where unsupported.
+  virtual base::Result<> preallocate(std::uint64_t size) = 0;
+  // Exclusive lock of the whole file, not waiting: open-file-description lock, flock where that is not
+  // to be had. False if somebody else holds it. Held until unlock or close.
+  virtual base::Result<bool> try_lock() = 0;
+  virtual base::Result<> unlock() = 0;
+  virtual const std::string& path() const = 0;
+};
+
+enum class OpenMode {
+  kRead,
+  kReadWrite,    // must exist
+  kCreate,       // read and write; made if absent
+  kCreateNew,    // read and write; must not exist
+};
+
+struct FileStatus {
+  bool is_directory = false;
+  std::uint64_t size = 0;
+  unsigned permissions = 0;  // the low nine bits of the mode
+};
+
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  virtual base::Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode,
+                                                   unsigned permissions = 0600) = 0;
+  // nullopt if there is nothing of that name.
+  virtual base::Result<std::optional<FileStatus>> status(const std::string& path) = 0;
+  // Names in a directory, sorted, without "." and "..".
+  virtual base::Result<std::vector<std::string>> list(const std::string& path) = 0;
+  // With parents, mode 0700; fine if it is there.
+  virtual base::Result<> make_directories(const std::string& path) = 0;
+  virtual base::Result<> rename(const std::string& from, const std::string& to) = 0;
+  virtual base::Result<> remove(const std::string& path) = 0;  // a file or an empty directory
+  virtual base::Result<> remove_all(const std::string& path) = 0;
+  virtual base::Result<> link(const std::string& from, const std::string& to) = 0;
+  // fsync of the directory: names made, renamed or removed in it are durable when it returns.
+  virtual base::Result<> sync_directory(const std::string& path) = 0;
+  // Bytes that may still be written on the volume of `path`, and its whole size.
+  struct Space {
+    std::uint64_t available = 0;
+    std::uint64_t total = 0;
+  };
+  virtual base::Result<Space> space(const std::string& path) = 0;
+};
+
+std::string join_path(std::string_view directory, std::string_view name);
+// The whole file as a string; and a file made of one string, synced (not its directory).
+base::Result<std::string> read_file(FileSystem& files, const std::string& path);
+base::Result<> write_file(FileSystem& files, const std::string& path, std::string_view bytes,
+                          unsigned permissions = 0600);
+
+}  // namespace keelson::env

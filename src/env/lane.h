@@ -1,0 +1,46 @@
+// Lane: a FIFO of jobs, each run to completion. All concurrency of the server is lanes that post to lanes.
+//
+// Which lanes share a thread is decided once at start (env/posix) or by a seeded scheduler
+// (env/simulated); nothing else depends on it. What a lane owns is touched by its jobs only. Jobs posted
+// from one lane to another run in the order they were posted.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/function.h"
+#include "base/time.h"
+#include "env/clock.h"
+
+namespace keelson::env {
+
+using TimerId = std::uint64_t;  // never 0, never used again
+
+class Lane {
+ public:
+  virtual ~Lane() = default;
+
+  // From any lane. Wakes this one only if it sleeps. Unbounded: what crosses lanes in numbers goes
+  // through a Channel (env/channel.h), which has a bound.
+  virtual void post(base::Job job) = 0;
+
+  // Runs `job` once at the end of the current turn of this lane, after the jobs already queued for it:
+  // the place to flush what a turn gathered. From this lane only.
+  virtual void at_turn_end(base::Job job) = 0;
+
+  // Runs `job` on this lane once `due` has come. From this lane only, as is cancel, which forgets a timer
+  // that has not run yet and otherwise does nothing.
+  virtual TimerId at(base::TimePoint due, base::Job job) = 0;
+  virtual void cancel(TimerId timer) = 0;
+
+  // True inside a job of this lane.
+  virtual bool is_current() const = 0;
+  virtual std::string_view name() const = 0;
+  virtual Clock& clock() = 0;
+
+  TimerId after(base::Duration delay, base::Job job) {
+    return at(clock().now() + delay, std::move(job));
+  }
+};
+
+}  // namespace keelson::env
