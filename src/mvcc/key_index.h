@@ -1,5 +1,5 @@
-// KeyIndex: all keys in order, each with its history, in memory. It says which revision answers a question;
-// the store turns revisions into bytes.
+// KeyIndex: all keys in order, each with its history, in memory. It says which revision answers a
+// question; the store turns revisions into bytes.
 //
 //   key "a":   put 2, put 5, delete 7 | put 9, put 12        two generations; tombstone at 7
 //   get("a", 6) -> 5      get("a", 8) -> none     get("a", 9) -> 9 (version 1, create 9)
@@ -7,18 +7,19 @@
 //   compact(7):  delete 7 | put 9, put 12                    a tombstone exactly at the floor stays
 //   compact(8):  put 9, put 12                               ... and goes with the next compaction
 //
-// A copy-on-write B-tree of our own (docs/design: key index): one writer, any number of readers, each at its
-// own root. Edits of the running batch are made in place where the node was born in it.
+// A copy-on-write B-tree of our own (docs/design: key index): one writer, any number of readers,
+// each at its own root. Edits of the running batch are made in place where the node was born in it.
 //
 // Invariants
-//   I1  A published root never changes; what it reaches is freed only after every batch number at which it
+//   I1  A published root never changes; what it reaches is freed only after every batch number at
+//   which it
 //       was the root has been released.
 //   I2  A key's changes are kept in ascending order of revision; put() and compaction keep it so.
 //   I3  A published batch is never abandoned: histories have one future.
 //
-// Threads: the writer's calls belong to one lane. KeyIndexView is a plain value, used on any lane while its
-// batch is held: the owner publishes, hands views out, and calls release(batch) on the writer's lane when
-// the last one is gone. There are no atomics in here.
+// Threads: the writer's calls belong to one lane. KeyIndexView is a plain value, used on any lane
+// while its batch is held: the owner publishes, hands views out, and calls release(batch) on the
+// writer's lane when the last one is gone. There are no atomics in here.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +45,8 @@ class KeyIndexView {
  public:
   KeyIndexView() = default;  // no keys
 
-  // The newest change of `key` with main <= `revision`; nullopt if there is none or it is a tombstone.
+  // The newest change of `key` with main <= `revision`; nullopt if there is none or it is a
+  // tombstone.
   std::optional<Version> get(std::string_view key, std::int64_t revision) const;
   // Likewise, but a tombstone is an answer too.
   std::optional<Version> newest(std::string_view key, std::int64_t revision) const;
@@ -114,15 +116,17 @@ class KeyIndex {
   // Frees what only this root reached, a bounded part at once and the rest with later publishes.
   void release(std::uint64_t batch);
 
-  // Compaction at `floor`, a slice at a time: drops what api.md 2.8 says from keys after `after`, looking
-  // at about `budget` keys. `dropped` receives the revisions that died and may be collected. At the end
-  // done is true; else go on from `next`.
+  // Compaction at `floor`, a slice at a time: from keys >= `from`, looking at about `budget` of
+  // them, drops all changes older than the newest one <= floor, and that one too if it is a
+  // tombstone older than the floor (api.md 2.8). `dropped` receives the revisions that died,
+  // tombstones too, and may be collected. Start from "". At the end done is true; else go on from
+  // `next`, the first key not looked at.
   struct CompactSlice {
     bool done = false;
     std::string next;
     std::vector<Revision> dropped;
   };
-  CompactSlice compact(std::int64_t floor, std::string_view after, std::size_t budget);
+  CompactSlice compact(std::int64_t floor, std::string_view from, std::size_t budget);
 
   // Fills an empty index with keys in ascending order, each with its changes in ascending order.
   void load(std::string_view key, std::span<const Version> history);
