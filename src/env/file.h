@@ -21,21 +21,23 @@ class File {
  public:
   virtual ~File() = default;  // closes, releases locks
 
-  // Exactly out.size() bytes unless the file ends first; returns how many.
+  // Exactly out.size() bytes unless the file ends first; returns how many. Any thread.
   virtual base::Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) const = 0;
-  // As read_at, but only what is in memory: nullopt if (any part of) it would wait for the disk. A short
-  // answer of the kernel counts as cold.
+  // As read_at, but only what is in memory: nullopt ("cold") if any part of it would wait for the disk. A
+  // short answer of the kernel counts as cold, so what reaches past the end of the file always does.
   virtual std::optional<base::Result<std::size_t>> try_read_at(std::uint64_t offset,
                                                                std::span<char> out) const = 0;
-  // All of the parts, one after the other, at `offset`.
+  // All of the parts, one after the other, at `offset`. After an error any prefix may have been written.
   virtual base::Result<> write_at(std::uint64_t offset, std::span<const std::string_view> parts) = 0;
   base::Result<> write_at(std::uint64_t offset, std::string_view bytes) {
     return write_at(offset, std::span(&bytes, 1));
   }
-  // fdatasync: bytes and size are durable when it returns.
+  // fdatasync: bytes and size are durable when it returns; the name is not (sync_directory). After an error
+  // nobody knows what is, and a second sync that succeeds says nothing about the bytes of the first.
   virtual base::Result<> sync() = 0;
   // Starts write-back of a range (sync_file_range WRITE); with `wait`, waits for it too. A hint about
-  // pace, no promise about durability.
+  // pace, no promise about durability. But an error is one of writing: the kernel tells it once, so it
+  // weighs as much as that of a sync.
   virtual base::Result<> push_out(std::uint64_t offset, std::uint64_t length, bool wait) = 0;
   virtual base::Result<std::uint64_t> size() const = 0;
   virtual base::Result<> truncate(std::uint64_t size) = 0;
@@ -71,8 +73,10 @@ class FileSystem {
   virtual base::Result<std::optional<FileStatus>> status(const std::string& path) = 0;
   // Names in a directory, sorted, without "." and "..".
   virtual base::Result<std::vector<std::string>> list(const std::string& path) = 0;
-  // With parents, mode 0700; fine if it is there.
+  // With parents, mode 0700; fine if it is there. Those it makes are durable when it returns, so that
+  // nobody need know how many of the parents were new.
   virtual base::Result<> make_directories(const std::string& path) = 0;
+  // Atomic: after a crash `to` is the old file or the new one. Replaces a file.
   virtual base::Result<> rename(const std::string& from, const std::string& to) = 0;
   virtual base::Result<> remove(const std::string& path) = 0;  // a file or an empty directory
   virtual base::Result<> remove_all(const std::string& path) = 0;
