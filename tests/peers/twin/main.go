@@ -1,0 +1,185 @@
+// Twin starts etcd and the server under test side by side, sends both the same random requests, and
+// compares every answer. Whatever it finds it shrinks to the shortest history that still shows it.
+//
+//	twin -n 20000 -seed 7 -subject build/release/bin/keelson
+//
+// Both servers get the same advertised URLs, hence the same member and cluster ids, and one request at a
+// time, hence the same history: headers, revisions, raft indexes and hashes must agree to the bit. What may
+// differ stands in one list, `ignored` in compare.go.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"math/rand/v2"
+
+	"keelson.dev/tests/peers/internal/server"
+)
+
+type options struct {
+	requests        int
+	seed            uint64
+	oracle, subject string
+	extra           string
+	verbose         bool
+	coverage        bool
+	shrinkFor       time.Duration
+	fault           string
+}
+
+func main() {
+	here := filepath.Dir(os.Args[0])
+	var o options
+	flag.IntVar(&o.requests, "n", 20000, "steps; one may be several requests")
+	flag.Uint64Var(&o.seed, "seed", 0, "seed of the history; 0: a new one")
+	flag.StringVar(&o.subject, "subject", os.Getenv("KEELSON_BIN"), "server under test (default $KEELSON_BIN)")
+	flag.StringVar(&o.oracle, "oracle", filepath.Join(here, "etcd"), "etcd")
+	flag.StringVar(&o.extra, "args", "--unsafe-no-fsync", "more flags for both servers, space separated")
+	flag.BoolVar(&o.verbose, "verbose", false, "print every request")
+	flag.BoolVar(&o.coverage, "coverage", false, "print how often each answer was seen")
+	flag.DurationVar(&o.shrinkFor, "shrink", 3*time.Minute, "time for shrinking a failing history; 0: none")
+	flag.StringVar(&o.fault, "fault", "", "spoil the subject's answers to see that it is found: more, version, hash, watch")
+	flag.Parse()
+	if o.subject == "" {
+		o.subject = o.oracle
+		fmt.Println("twin: no -subject and no KEELSON_BIN: etcd against itself")
+	}
+	if o.seed == 0 {
+		o.seed = rand.Uint64N(1_000_000_000) + 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	code, err := twin(ctx, o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "twin:", err)
+		code = 2
+	}
+	os.Exit(code)
+}
+
+func twin(ctx context.Context, o options) (int, error) {
+	fmt.Printf("twin: seed %d, %d steps\n", o.seed, o.requests)
+	dice := rand.New(rand.NewPCG(o.seed, 0))
+	history := make([]uint64, o.requests)
+	for i := range history {
+		history[i] = dice.Uint64()
+	}
+
+	start := time.Now()
+	reached := 0
+	x, found, err := o.run(ctx, func(x *execution) (int, func(int)) {
+		if o.verbose {
+			x.trace = func(text string) { fmt.Printf("%6d  %s\n", reached, text) }
+		}
+		return len(history), func(i int) {
+			reached = i
+			step(history[i], x)
+			if (i+1)%5000 == 0 {
+				fmt.Printf("twin: %d steps, %d requests, revision %d, %.0f s\n", i+1, len(x.done), x.revision,
+					time.Since(start).Seconds())
+			}
+		}
+	})
+	if err != nil {
+		return 2, err
+	}
+	if ctx.Err() != nil {
+		return 2, fmt.Errorf("stopped at step %d: %w", reached, ctx.Err())
+	}
+	if o.coverage {
+		for _, text := range slices.Sorted(maps.Keys(x.seen)) {
+			fmt.Printf("%7d  %s\n", x.seen[text], text)
+		}
+	}
+	if found == nil {
+		fmt.Printf("twin: no difference in %d requests of seed %d (revision %d, %.0f s)\n", len(x.done), o.seed,
+			x.revision, time.Since(start).Seconds())
+		return 0, nil
+	}
+	fmt.Printf("\nDIFFERENCE, seed %d, step %d of %d, request %d\n%v\n", o.seed, reached, o.requests, len(x.done), found)
+	if o.shrinkFor > 0 {
+		o.shrink(ctx, found, history[:reached+1])
+	}
+	return 1, nil
+}
+
+// run starts two fresh servers and plays one history on them.
+func (o options) run(ctx context.Context, plan func(*execution) (int, func(int))) (*execution, *Difference, error) {
+	peer, err := server.FreePort()
+	if err != nil {
+		return nil, nil, err
+	}
+	config := server.Config{
+		AdvertisePeer:   fmt.Sprintf("http://127.0.0.1:%d", peer),
+		AdvertiseClient: fmt.Sprintf("http://127.0.0.1:%d", peer),
+		Args:            strings.Fields(o.extra),
+	}
+	type started struct {
+		server *server.Server
+		err    error
+	}
+	both := [2]chan started{make(chan started, 1), make(chan started, 1)}
+	for i, bin := range []string{o.oracle, o.subject} {
+		each := config
+		each.Bin, each.Name = bin, []string{"oracle", "subject"}[i]
+		go func() {
+			s, err := server.Start(ctx, each)
+			both[i] <- started{s, err}
+		}()
+	}
+	a, b := <-both[0], <-both[1]
+	for _, each := range []started{a, b} {
+		if each.err == nil {
+			defer each.server.Stop()
+		}
+	}
+	if a.err != nil || b.err != nil {
+		return nil, nil, fmt.Errorf("cannot start: %v %v", a.err, b.err)
+	}
+	oracle, err := newSide(ctx, "oracle", a.server, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer oracle.close()
+	subject, err := newSide(ctx, "subject", b.server, twist(o.fault))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer subject.close()
+	if err := awaitBoot(oracle, subject); err != nil {
+		return nil, nil, err
+	}
+	x := newExecution(oracle, subject, nil)
+	steps, step := plan(x)
+	return x, x.play(ctx, steps, step), nil
+}
+
+// awaitBoot waits until both have written what a new cluster writes by itself: the first member, the empty
+// entry of the first term, the member's attributes, the cluster version.
+func awaitBoot(sides ...*side) error {
+	const bootEntries = 4
+	for _, s := range sides {
+		deadline := time.Now().Add(30 * time.Second)
+		for {
+			response, err := s.status()
+			if err == nil && response.RaftAppliedIndex >= bootEntries && response.StorageVersion != "" {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%s: not settled after its start: %v %v", s.name, response, err)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"keelson.dev/tests/peers/internal/server"
+)
+
+// An answer that takes longer than this is itself a difference.
+var patience = 20 * time.Second
+
+// side is one of the two servers and the calls in progress at it.
+type side struct {
+	name      string
+	server    *server.Server
+	conn      *grpc.ClientConn
+	ctx       context.Context
+	cancel    context.CancelFunc
+	keepalive pb.Lease_LeaseKeepAliveClient
+	reference *watchStream         // sees every event of the store
+	streams   map[int]*watchStream // by the number the history gives them
+	twist     twist
+}
+
+// answer is what a call came to: a message, a status, or both (a stream that broke in the middle).
+type answer struct {
+	message proto.Message
+	status  *status.Status
+}
+
+func (a answer) ok() bool { return a.status.Code() == 0 }
+
+func newSide(ctx context.Context, name string, s *server.Server, t twist) (*side, error) {
+	conn, err := server.Dial(s.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	return &side{name: name, server: s, conn: conn, ctx: ctx, cancel: cancel,
+		streams: map[int]*watchStream{}, twist: t}, nil
+}
+
+func (s *side) close() {
+	s.cancel()
+	s.conn.Close()
+	s.server.Stop()
+}
+
+// newResponse makes the empty answer of "Service/Method".
+func newResponse(method protoreflect.FullName) (proto.Message, error) {
+	descriptor, err := protoregistry.GlobalFiles.FindDescriptorByName(method)
+	if err != nil {
+		return nil, err
+	}
+	output := descriptor.(protoreflect.MethodDescriptor).Output().FullName()
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(output)
+	if err != nil {
+		return nil, err
+	}
+	return kind.New().Interface(), nil
+}
+
+// unary sends one request; method is "KV/Range".
+func (s *side) unary(method string, request proto.Message, pairs []string) answer {
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(s.ctx, pairs...), patience)
+	defer cancel()
+	service, name := splitMethod(method)
+	response, err := newResponse(protoreflect.FullName("etcdserverpb." + service + "." + name))
+	if err != nil {
+		panic(err) // the grammar names a method that does not exist
+	}
+	err = s.conn.Invoke(ctx, "/etcdserverpb."+method, request, response)
+	if err != nil {
+		return answer{status: status.Convert(err)}
+	}
+	return s.twist.answer(answer{message: response, status: status.New(0, "")})
+}
+
+func splitMethod(method string) (service, name string) {
+	for i := range method {
+		if method[i] == '/' {
+			return method[:i], method[i+1:]
+		}
+	}
+	panic("not a method: " + method)
+}
+
+// rangeStream merges the chunks of one RangeStream. Where the chunks are cut is the server's choice; that
+// header, more and count come with the last only, and that many keys come in several, is not.
+func (s *side) rangeStream(request *pb.RangeRequest) answer {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	stream, err := pb.NewKVClient(s.conn).RangeStream(ctx, request)
+	if err != nil {
+		return answer{status: status.Convert(err)}
+	}
+	merged := &pb.RangeResponse{}
+	chunks, closing := 0, false
+	for {
+		chunk, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return answer{message: merged, status: status.Convert(err)}
+		}
+		part := chunk.GetRangeResponse()
+		if closing {
+			return answer{status: status.New(2, "twin: a chunk after the one with the header")}
+		}
+		closing = part.GetHeader() != nil
+		if !closing && (part.GetMore() || part.GetCount() != 0) {
+			return answer{status: status.New(2, "twin: more or count before the last chunk")}
+		}
+		proto.Merge(merged, part)
+		chunks++
+	}
+	if len(merged.Kvs) >= 25 && chunks < 2 && request.Limit >= 0 { // etcd sends all at once for a negative limit
+		return answer{status: status.New(2, fmt.Sprintf("twin: %d keys in one chunk", len(merged.Kvs)))}
+	}
+	return s.twist.answer(answer{message: merged, status: status.New(0, "")})
+}
+
+// keepAlive renews on one long stream, opened by the first call.
+func (s *side) keepAlive(id int64) answer {
+	if s.keepalive == nil {
+		stream, err := pb.NewLeaseClient(s.conn).LeaseKeepAlive(s.ctx)
+		if err != nil {
+			return answer{status: status.Convert(err)}
+		}
+		s.keepalive = stream
+	}
+	got := make(chan answer, 1)
+	go func() {
+		if err := s.keepalive.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil {
+			got <- answer{status: status.Convert(err)}
+			return
+		}
+		response, err := s.keepalive.Recv()
+		if err != nil {
+			got <- answer{status: status.Convert(err)}
+			return
+		}
+		got <- answer{message: response, status: status.New(0, "")}
+	}()
+	select {
+	case a := <-got:
+		if !a.ok() {
+			s.keepalive = nil
+		}
+		return a
+	case <-time.After(patience):
+		return answer{status: status.New(4, "twin: no answer to a keep-alive")}
+	}
+}
+
+func (s *side) status() (*pb.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	return pb.NewMaintenanceClient(s.conn).Status(ctx, &pb.StatusRequest{})
+}
+
+// settle waits until what is committed is applied too: an answer may leave just before the applied index
+// that Status shows moves on.
+func (s *side) settle() error {
+	deadline := time.Now().Add(patience)
+	for {
+		response, err := s.status()
+		if err == nil && response.RaftAppliedIndex == response.RaftIndex {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: applied index does not reach the committed one: %v %v", s.name, response, err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// twist spoils the answers of the subject on purpose, to show that the twin sees it.
+type twist string
+
+func (t twist) answer(a answer) answer {
+	switch m := a.message.(type) {
+	case *pb.RangeResponse:
+		if t == "more" && m.More {
+			m.More = false
+		}
+		if t == "version" && len(m.Kvs) > 2 && m.Kvs[1].Version > 2 {
+			m.Kvs[1].Version++
+		}
+	case *pb.HashKVResponse:
+		if t == "hash" && m.CompactRevision > 5 {
+			m.Hash++
+		}
+	}
+	return a
+}
