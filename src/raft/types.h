@@ -74,7 +74,11 @@ struct ConfChange {
   std::string context;
 };
 
-enum class ConfChangeTransition : std::uint8_t { kAuto = 0, kJointImplicit = 1, kJointExplicit = 2 };
+enum class ConfChangeTransition : std::uint8_t {
+  kAuto = 0,
+  kJointImplicit = 1,
+  kJointExplicit = 2
+};
 
 struct ConfChangeSingle {
   ConfChangeType type = ConfChangeType::kAddNode;
