@@ -1,4 +1,5 @@
-// HashKV: the CRC-32C of a chosen history, equal on all members that applied the same log. formats.md 5.7.
+// HashKV: the CRC-32C of a chosen history, equal on all members that applied the same log.
+// formats.md 5.7.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,11 @@
-// Range over one View: which keys answer, how many, and how long their bytes are, before a value is read.
+// Range over one View: which keys answer, how many, and how long their bytes are, before a value is
+// read.
 //
-// A read goes in two passes over an immutable root. RangePlan, the first, counts and measures; its cursor is
-// stepped by its owner in slices, so a long range holds no lane. RangeRows, the second, yields the rows in the
-// order of the answer, in runs, for the owner to read and send. For natural order nothing is gathered: both
-// passes walk the index. Other orders keep their rows (charged to a budget); a sort by value also reads values.
+// A read goes in two passes over an immutable root. RangePlan, the first, counts and measures; its
+// cursor is stepped by its owner in slices, so a long range holds no lane. RangeRows, the second,
+// yields the rows in the order of the answer, in runs, for the owner to read and send. For natural
+// order nothing is gathered: both passes walk the index. Other orders keep their rows (charged to a
+// budget); a sort by value also reads values.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +16,7 @@
 
 #include "base/result.h"
 #include "mvcc/key_index.h"
+#include "mvcc/overlay.h"
 #include "mvcc/types.h"
 #include "proto/rpc.pb.h"
 
@@ -26,7 +29,8 @@ struct View {
   std::int64_t compact_revision = -1;  // -1: never compacted
 };
 
-// One row of an answer. `bytes` is what it occupies as stored, or for keys_only as rebuilt from the index.
+// One row of an answer. `bytes` is what it occupies as stored, or for keys_only as rebuilt from the
+// index.
 struct RangeRow {
   Version version;
   std::string key;            // filled only where the row must be built from the index (keys_only)
@@ -37,10 +41,13 @@ class RangePlan {
  public:
   enum class Status { kMore, kNeed, kDone, kFailed };
 
-  // `request` is borrowed until kDone. Does not validate what the front end validates (empty key, enums).
-  // Rows gathered may take up to `memory_budget` bytes, else kTooMuchMemory.
-  RangePlan(const View& view, const etcdserverpb::RangeRequest& request,
-            std::size_t memory_budget);
+  // The request is copied as far as it is needed. Does not validate what the front end validates
+  // (empty key, enums). Rows gathered may take up to `memory_budget` bytes, else kTooMuchMemory.
+  RangePlan(const View& view, const etcdserverpb::RangeRequest& request, std::size_t memory_budget);
+  // Inside a txn: with `overlay` (nullptr: none) over the index where the current revision is asked
+  // for.
+  RangePlan(const View& view, const etcdserverpb::RangeRequest& request, std::size_t memory_budget,
+            const Overlay* overlay);
   ~RangePlan();
   RangePlan(RangePlan&&) noexcept;
   RangePlan& operator=(RangePlan&&) noexcept;
@@ -82,7 +89,8 @@ struct RangeResult {
 
 // Runs a plan to its end, reading through `reader` (may block).
 base::Result<RangeResult, Errc> range(const View& view, const etcdserverpb::RangeRequest& request,
-                                      const base::RevisionReader& reader, std::size_t memory_budget);
+                                      const base::RevisionReader& reader,
+                                      std::size_t memory_budget);
 
 // All compares of a txn's list against `view`, api.md 2.7. Value compares read through `reader`.
 base::Result<bool, Errc> compares_hold(

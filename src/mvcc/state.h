@@ -1,14 +1,15 @@
-// State: the writer's side of the multi-version store. Applies operations in log order, each atomically under
-// one main revision, and hands out Views.
+// State: the writer's side of the multi-version store. Applies operations in log order, each
+// atomically under one main revision, and hands out Views.
 //
 //   begin(batch, reader) ... put / delete_range / txn / revoke / compact ... publish()
 //
 // Invariants
-//   S1  The current revision grows by one exactly when an operation changed at least one key; changes inside
+//   S1  The current revision grows by one exactly when an operation changed at least one key;
+//   changes inside
 //       are numbered sub = 0, 1, 2 ... in the order they were made.
 //   S2  An operation that fails changed nothing.
-//   S3  Every change is in the index, in the batch and among the batch's events, or in none of them.
-//   S4  Equal calls give equal state and equal records, byte for byte, on every member.
+//   S3  Every change is in the index, in the batch and among the batch's events, or in none of
+//   them. S4  Equal calls give equal state and equal records, byte for byte, on every member.
 //
 // Threads: one lane (apply). It may block in `reader`.
 #pragma once
@@ -18,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/result.h"
@@ -34,13 +36,17 @@ class Leases {
  public:
   virtual ~Leases() = default;
   virtual bool exists(std::int64_t id) const = 0;
+  // The lease a live key hangs on; 0 = none. Asked, because the index does not hold it and a record
+  // need not be read for it.
+  virtual std::int64_t lease_of(std::string_view key) const = 0;
   // A key's lease became `id`, after it was `previous`; 0 = none.
   virtual void moved(std::string_view key, std::int64_t previous, std::int64_t id) = 0;
 };
 
 struct PutResult {
   std::int64_t revision = 0;
-  std::optional<base::SharedBytes> previous;  // encoded, if prev_kv was asked for and the key existed
+  std::optional<base::SharedBytes>
+      previous;  // encoded, if prev_kv was asked for and the key existed
 };
 
 struct DeleteResult {
@@ -61,10 +67,12 @@ struct TxnResult {
 class State {
  public:
   struct Options {
-    std::size_t range_memory_budget = std::size_t{256} << 20;  // bytes one Range in a Txn may gather
+    std::size_t range_memory_budget = std::size_t{256}
+                                      << 20;  // bytes the answer of one operation may gather
   };
   struct Stats {
-    std::uint64_t puts = 0;     // storage operations, as etcd_mvcc_*_total count them (operations.md 6)
+    std::uint64_t puts =
+        0;  // storage operations, as etcd_mvcc_*_total count them (operations.md 6)
     std::uint64_t deletes = 0;
     std::uint64_t ranges = 0;
     std::uint64_t txns = 0;
@@ -73,28 +81,32 @@ class State {
 
   State(Leases& leases, Options options);
 
-  // Recovery: keys in ascending order with their changes, then the revisions as found in the store. Leases of
-  // live keys are told to Leases by the caller, who has them from the store's footers. formats.md 5.7 (Boot).
+  // Recovery: keys in ascending order with their changes, then the revisions as found in the store.
+  // Leases of live keys are told to Leases by the caller, who has them from the store's footers.
+  // formats.md 5.7 (Boot).
   void load(std::string_view key, std::span<const Version> history);
   void finish_load(std::int64_t newest_revision, std::int64_t finished_compact,
                    std::int64_t scheduled_compact);
 
-  // Until publish(), changes go to `batch`, and reads through `reader`, which knows all older batches.
+  // Until publish(), changes go to `batch`, and reads through `reader`, which knows all older
+  // batches.
   void begin(base::Batch& batch, const base::RevisionReader& reader);
 
   base::Result<PutResult, Errc> put(const etcdserverpb::PutRequest& request);
   base::Result<DeleteResult, Errc> delete_range(const etcdserverpb::DeleteRangeRequest& request);
-  // Executes the branch the compares choose, all or nothing. With `want_results` false (nobody waits here)
-  // ranges are checked but not executed and the answer's responses stay empty. formats.md 5.6 (version trap).
+  // Executes the branch the compares choose, all or nothing. With `want_results` false (nobody
+  // waits here) ranges are checked but not executed and the answer's responses stay empty.
+  // formats.md 5.6 (version trap).
   base::Result<TxnResult, Errc> txn(const etcdserverpb::TxnRequest& request, bool want_results);
   // Deletes these keys, given in ascending order, under one revision: what a revoked lease does.
   base::Result<DeleteResult, Errc> delete_keys(const std::vector<std::string>& keys);
   // Raises the floor: reads below it fail at once. Dropping follows by compact_slice().
   base::Result<void, Errc> compact(std::int64_t revision);
 
-  // Index compaction still to be done for the newest floor, a slice of about `budget` keys. Returns the
-  // revisions that died with it (dead at floor compact_revision()); writes finishedCompactRev into the
-  // batch at the end. Call between begin() and publish(). `pending` is true while there is more.
+  // Index compaction still to be done for the newest floor, a slice of about `budget` keys. Returns
+  // the revisions that died with it (dead at floor compact_revision()); writes finishedCompactRev
+  // into the batch at the end. Call between begin() and publish(). `pending` is true while there is
+  // more.
   struct CompactProgress {
     std::vector<Revision> dropped;
     bool pending = false;
@@ -113,11 +125,20 @@ class State {
   const KeyIndex::Stats& index_stats() const { return index_.stats(); }
 
  private:
+  class Operation;
+
+  View current() const;
+
   Leases& leases_;
   const Options options_;
   KeyIndex index_;
   std::int64_t revision_ = 1;
   std::int64_t compact_revision_ = -1;
+  std::optional<std::string>
+      compact_next_;              // key where index compaction goes on; nullopt: it is done
+  base::Batch* batch_ = nullptr;  // from begin() to publish()
+  const base::RevisionReader* reader_ = nullptr;
+  std::vector<Event> events_;  // since take_events()
   Stats stats_;
 };
 

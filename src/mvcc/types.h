@@ -57,11 +57,12 @@ struct Event {
   std::optional<Revision> previous;  // the change it superseded, absent for a creation
 };
 
-// Everything one applied batch did to keys, in ascending order of revision, and the compaction it made.
+// Everything one applied batch did to keys, in ascending order of revision, and the compaction it
+// made.
 struct EventBatch {
   std::vector<Event> events;
-  std::int64_t revision = 0;          // current revision after the batch
-  std::int64_t compact_revision = -1; // after the batch
+  std::int64_t revision = 0;           // current revision after the batch
+  std::int64_t compact_revision = -1;  // after the batch
 };
 
 }  // namespace keelson::mvcc

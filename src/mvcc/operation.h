@@ -1,0 +1,102 @@
+// State::Operation: one operation while it is staged. Private to state.cc and operation.cc.
+//
+// It reads the state before it and collects changes; State commits them all, or drops it. So
+// whatever fails, at whatever depth of a txn, has changed nothing (S2).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "mvcc/overlay.h"
+#include "mvcc/read.h"
+#include "mvcc/record.h"
+#include "mvcc/state.h"
+
+namespace keelson::mvcc {
+
+// Which branch compares chose, and those of the nested txns in it, in order.
+struct TxnPath {
+  bool succeeded = false;
+  std::vector<TxnPath> nested;
+};
+
+// Storage operations of one storage transaction; counted when it ends, whatever came of it.
+struct Tally {
+  explicit Tally(State::Stats& to) : stats(to) {}
+  ~Tally() {
+    stats.puts += puts;
+    stats.deletes += deletes;
+    stats.ranges += ranges;
+    stats.put_bytes += put_bytes;
+    if (puts + deletes + ranges > 1) stats.txns++;
+  }
+  Tally(const Tally&) = delete;
+  Tally& operator=(const Tally&) = delete;
+
+  State::Stats& stats;
+  std::uint64_t puts = 0, deletes = 0, ranges = 0, put_bytes = 0;
+};
+
+class State::Operation {
+ public:
+  explicit Operation(State& state);
+
+  base::Result<PutResult, Errc> put(const etcdserverpb::PutRequest& request, bool want_previous);
+  base::Result<DeleteResult, Errc> delete_range(const etcdserverpb::DeleteRangeRequest& request,
+                                                bool want_previous);
+  DeleteResult delete_keys(const std::vector<std::string>& keys);
+  base::Result<TxnResult, Errc> txn(const etcdserverpb::TxnRequest& request, bool want_results);
+
+  // Makes the changes real.
+  void commit();
+  // The revision an answer given now carries.
+  std::int64_t revision() const { return state_.revision_ + (changes_.empty() ? 0 : 1); }
+
+ private:
+  struct Change {
+    base::Record record;
+    std::optional<Revision> previous;  // as in Event
+    std::int64_t previous_lease = 0;
+
+    Version version() const;
+  };
+
+  base::Result<void, Errc> check_lease(const etcdserverpb::PutRequest& request) const;
+  base::Result<TxnPath, Errc> choose(const etcdserverpb::TxnRequest& request, Tally& tally) const;
+  base::Result<void, Errc> check(const etcdserverpb::TxnRequest& request, const TxnPath& path,
+                                 Tally& tally) const;
+  base::Result<void, Errc> check_range(const etcdserverpb::RangeRequest& request) const;
+  base::Result<void, Errc> check_put(const etcdserverpb::PutRequest& request, Tally& tally) const;
+  base::Result<TxnResult, Errc> execute(const etcdserverpb::TxnRequest& request,
+                                        const TxnPath& path, bool want_results);
+  base::Result<std::optional<OpResult>, Errc> execute_op(const etcdserverpb::RequestOp& op,
+                                                         const TxnPath* nested, bool want_results);
+  base::Result<RangeResult, Errc> range(const etcdserverpb::RangeRequest& request);
+
+  // The key with the changes so far; nullopt if it is not there.
+  std::optional<Version> find(std::string_view key) const;
+  std::int64_t lease_of(std::string_view key) const;
+  Change tombstone(std::string_view key, std::size_t sub) const;
+  void add(Change change);
+
+  void read(std::span<const Revision> revisions, std::span<base::ReadResult> out) const;
+  // nullptr if the change is older than the running batch.
+  const base::SharedBytes* unpublished(Revision revision) const;
+  base::Result<std::vector<base::SharedBytes>, Errc> read_previous(
+      std::span<const Version> versions);
+
+  State& state_;
+  const View view_;  // before the operation
+  const std::int64_t main_;
+  const ReadFunction read_;
+  std::vector<Change> changes_;  // by sub revision
+  bool in_txn_ = false;          // more operations may follow: `overlay_` is kept
+  Overlay overlay_;              // the newest change of each key in `changes_`
+  std::size_t memory_left_;      // for the answer
+  Tally tally_;                  // of the writing storage transaction
+};
+
+}  // namespace keelson::mvcc

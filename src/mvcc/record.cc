@@ -1,0 +1,87 @@
+#include "mvcc/record.h"
+
+#include <string>
+
+#include "base/check.h"
+#include "base/varint.h"
+
+namespace keelson::mvcc {
+namespace {
+
+constexpr std::uint32_t kKey = 1, kCreateRevision = 2, kModRevision = 3, kVersion = 4, kValue = 5,
+                        kLease = 6;
+
+constexpr std::uint64_t as_varint(std::int64_t value) { return static_cast<std::uint64_t>(value); }
+
+// The number field of `kv` with this tag, nullptr if there is none.
+std::int64_t* number_field(KeyValueView& kv, std::uint64_t tag) {
+  switch (tag) {
+    case base::varint_tag(kCreateRevision):
+      return &kv.create_revision;
+    case base::varint_tag(kModRevision):
+      return &kv.mod_revision;
+    case base::varint_tag(kVersion):
+      return &kv.version;
+    case base::varint_tag(kLease):
+      return &kv.lease;
+    default:
+      return nullptr;
+  }
+}
+
+std::string_view* bytes_field(KeyValueView& kv, std::uint64_t tag) {
+  switch (tag) {
+    case base::bytes_tag(kKey):
+      return &kv.key;
+    case base::bytes_tag(kValue):
+      return &kv.value;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+std::size_t encoded_size(const KeyValueView& kv) {
+  return base::bytes_field_size(kKey, kv.key.size()) +
+         base::varint_field_size(kCreateRevision, as_varint(kv.create_revision)) +
+         base::varint_field_size(kModRevision, as_varint(kv.mod_revision)) +
+         base::varint_field_size(kVersion, as_varint(kv.version)) +
+         base::bytes_field_size(kValue, kv.value.size()) +
+         base::varint_field_size(kLease, as_varint(kv.lease));
+}
+
+base::SharedBytes encode(const KeyValueView& kv) {
+  const std::size_t size = encoded_size(kv);
+  std::string bytes;
+  bytes.reserve(size);
+  base::put_bytes_field(bytes, kKey, kv.key);
+  base::put_varint_field(bytes, kCreateRevision, as_varint(kv.create_revision));
+  base::put_varint_field(bytes, kModRevision, as_varint(kv.mod_revision));
+  base::put_varint_field(bytes, kVersion, as_varint(kv.version));
+  base::put_bytes_field(bytes, kValue, kv.value);
+  base::put_varint_field(bytes, kLease, as_varint(kv.lease));
+  CHECK_EQ(bytes.size(), size);
+  return base::SharedBytes(std::move(bytes));
+}
+
+std::optional<KeyValueView> decode(std::string_view encoded) {
+  KeyValueView kv;
+  while (!encoded.empty()) {
+    const auto tag = base::take_varint(encoded);
+    const auto number = tag ? base::take_varint(encoded) : std::nullopt;  // or a length
+    if (!number) return std::nullopt;
+    if (auto* field = number_field(kv, *tag)) {
+      *field = static_cast<std::int64_t>(*number);
+    } else if (auto* bytes = bytes_field(kv, *tag)) {
+      if (*number > encoded.size()) return std::nullopt;
+      *bytes = encoded.substr(0, *number);
+      encoded.remove_prefix(*number);
+    } else {
+      return std::nullopt;
+    }
+  }
+  return kv;
+}
+
+}  // namespace keelson::mvcc
