@@ -34,6 +34,7 @@ type Config struct {
 	Args                           []string
 	Env                            []string
 	ReadyWithin                    time.Duration // 0: 60 s
+	NoWait                         bool          // return as soon as the process runs
 }
 
 // Server is a running member.
@@ -154,6 +155,9 @@ func startOnce(ctx context.Context, config Config) (_ *Server, err error) {
 		s.exitErr = s.command.Wait()
 		close(s.exited)
 	}()
+	if config.NoWait {
+		return s, nil
+	}
 	if err = s.awaitReady(ctx); err != nil {
 		return nil, fmt.Errorf("%s (%s): %w\n%s", config.Name, config.Bin, err, s.LogTail(15))
 	}
