@@ -1,4 +1,5 @@
-// Bytes: owned, borrowed and shared. Owned is std::string, borrowed std::string_view (for the call).
+// Bytes: owned, borrowed and shared. Owned is std::string, borrowed std::string_view (for the
+// call).
 #pragma once
 
 #include <cstring>
@@ -8,8 +9,8 @@
 
 namespace keelson::base {
 
-// An immutable slice of a buffer that lives as long as any slice of it. Made for payload that is fanned
-// out (event bytes, stored records, log entries); a copy costs one reference count.
+// An immutable slice of a buffer that lives as long as any slice of it. Made for payload that is
+// fanned out (event bytes, stored records, log entries); a copy costs one reference count.
 class SharedBytes {
  public:
   SharedBytes() = default;

@@ -1,11 +1,12 @@
 // Assertions that stay on in release builds. One fact per CHECK; a failure prints it and aborts.
 //
-// CHECK is for our own bugs only: what a client, a peer or the disk can cause is a Result (result.h).
+// CHECK is for our own bugs only: what a client, a peer or the disk can cause is a Result
+// (result.h).
 #pragma once
 
-#include <string_view>
-
 #include <fmt/format.h>
+
+#include <string_view>
 
 namespace keelson::base {
 
@@ -14,23 +15,23 @@ namespace keelson::base {
 
 }  // namespace keelson::base
 
-#define CHECK(condition)                                                      \
-  (__builtin_expect(static_cast<bool>(condition), 1)                          \
-       ? static_cast<void>(0)                                                 \
+#define CHECK(condition)                             \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::keelson::base::check_failed(__FILE__, __LINE__, "CHECK " #condition))
 
 // CHECK with values in the message: CHECK_MSG(a < b, "a={} b={}", a, b).
-#define CHECK_MSG(condition, ...)                                             \
-  (__builtin_expect(static_cast<bool>(condition), 1)                          \
-       ? static_cast<void>(0)                                                 \
-       : ::keelson::base::check_failed(__FILE__, __LINE__,                    \
+#define CHECK_MSG(condition, ...)                          \
+  (__builtin_expect(static_cast<bool>(condition), 1)       \
+       ? static_cast<void>(0)                              \
+       : ::keelson::base::check_failed(__FILE__, __LINE__, \
                                        "CHECK " #condition ": " + ::fmt::format(__VA_ARGS__)))
 
-#define CHECK_OP_(a, op, b)                                                   \
-  do {                                                                        \
-    const auto& check_a_ = (a);                                               \
-    const auto& check_b_ = (b);                                               \
-    CHECK_MSG(check_a_ op check_b_, "{} " #op " {}", check_a_, check_b_);     \
+#define CHECK_OP_(a, op, b)                                               \
+  do {                                                                    \
+    const auto& check_a_ = (a);                                           \
+    const auto& check_b_ = (b);                                           \
+    CHECK_MSG(check_a_ op check_b_, "{} " #op " {}", check_a_, check_b_); \
   } while (false)
 #define CHECK_EQ(a, b) CHECK_OP_(a, ==, b)
 #define CHECK_LE(a, b) CHECK_OP_(a, <=, b)

@@ -1,17 +1,18 @@
-// Container aliases, so that hash and comparison are transparent everywhere and the library can change.
+// Container aliases, so that hash and comparison are transparent everywhere and the library can
+// change.
 //
-// No output order may be taken from a hash map. Abseil's string_view is not std's in Debian's build, so
-// its default string hash cannot serve; this one is used instead.
+// No output order may be taken from a hash map. Abseil's string_view is not std's in Debian's
+// build, so its default string hash cannot serve; this one is used instead.
 #pragma once
-
-#include <functional>
-#include <string>
-#include <string_view>
 
 #include <absl/container/btree_map.h>
 #include <absl/container/btree_set.h>
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
+
+#include <functional>
+#include <string>
+#include <string_view>
 
 namespace keelson::base {
 
@@ -47,9 +48,11 @@ struct LessOf<std::string> {
 }  // namespace internal
 
 template <class K, class V>
-using HashMap = absl::flat_hash_map<K, V, typename internal::HashOf<K>::type, typename internal::HashOf<K>::equal>;
+using HashMap = absl::flat_hash_map<K, V, typename internal::HashOf<K>::type,
+                                    typename internal::HashOf<K>::equal>;
 template <class K>
-using HashSet = absl::flat_hash_set<K, typename internal::HashOf<K>::type, typename internal::HashOf<K>::equal>;
+using HashSet =
+    absl::flat_hash_set<K, typename internal::HashOf<K>::type, typename internal::HashOf<K>::equal>;
 template <class K, class V>
 using OrderedMap = absl::btree_map<K, V, typename internal::LessOf<K>::type>;
 template <class K>

@@ -36,8 +36,8 @@ __attribute__((target("sse4.2"))) std::uint32_t by_instruction(std::uint32_t crc
 }
 #endif
 
-// Polynomials over GF(2) modulo the Castagnoli one, reflected: bit 31 is x^0. Multiplication by x^(8n)
-// is what appending n zero bytes does to a CRC.
+// Polynomials over GF(2) modulo the Castagnoli one, reflected: bit 31 is x^0. Multiplication by
+// x^(8n) is what appending n zero bytes does to a CRC.
 std::uint32_t multiply(std::uint32_t a, std::uint32_t b) {
   std::uint32_t product = 0;
   for (std::uint32_t mask = 0x80000000u; mask != 0; mask >>= 1) {
@@ -51,7 +51,8 @@ std::uint32_t multiply(std::uint32_t a, std::uint32_t b) {
 std::array<std::uint32_t, 64> make_powers() {
   std::array<std::uint32_t, 64> powers{};
   powers[0] = 0x80000000u >> 8;
-  for (std::size_t k = 1; k < powers.size(); k++) powers[k] = multiply(powers[k - 1], powers[k - 1]);
+  for (std::size_t k = 1; k < powers.size(); k++)
+    powers[k] = multiply(powers[k - 1], powers[k - 1]);
   return powers;
 }
 

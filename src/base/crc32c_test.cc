@@ -8,7 +8,7 @@ namespace keelson::base {
 namespace {
 
 TEST(Crc32c, KnownValues) {
-  EXPECT_EQ(crc32c(0, "123456789"), 0xE3069283u);           // the check value of the polynomial
+  EXPECT_EQ(crc32c(0, "123456789"), 0xE3069283u);            // the check value of the polynomial
   EXPECT_EQ(crc32c(0, std::string(32, '\0')), 0x8A9136AAu);  // RFC 3720 B.4
   EXPECT_EQ(crc32c(7, ""), 7u);
 }

@@ -1,8 +1,9 @@
 // Result<T, E>: a value or an error that must be looked at.
 //
-// A thin [[nodiscard]] class over std::expected, which alone may be dropped silently. E is a closed enum
-// of the core that speaks (mvcc::Errc, ...) where the protocol foresees the answer, and Error (below)
-// where the world failed and the caller can go on. Doubt about durability is no Result: the process stops.
+// A thin [[nodiscard]] class over std::expected, which alone may be dropped silently. E is a closed
+// enum of the core that speaks (mvcc::Errc, ...) where the protocol foresees the answer, and Error
+// (below) where the world failed and the caller can go on. Doubt about durability is no Result: the
+// process stops.
 #pragma once
 
 #include <expected>
@@ -90,16 +91,16 @@ std::unexpected<std::decay_t<E>> fail(E&& error) {
 #define KEELSON_CONCAT(a, b) KEELSON_CONCAT_(a, b)
 
 // RETURN_IF_ERROR(call()); passes the error up unchanged.
-#define RETURN_IF_ERROR(...)                                                       \
-  do {                                                                             \
-    if (auto result_ = (__VA_ARGS__); !result_)                                    \
-      return ::keelson::base::fail(std::move(result_).error());                    \
+#define RETURN_IF_ERROR(...)                                    \
+  do {                                                          \
+    if (auto result_ = (__VA_ARGS__); !result_)                 \
+      return ::keelson::base::fail(std::move(result_).error()); \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto file, open(path));
 #define ASSIGN_OR_RETURN(declaration, ...) \
   ASSIGN_OR_RETURN_(KEELSON_CONCAT(assign_result_, __LINE__), declaration, __VA_ARGS__)
-#define ASSIGN_OR_RETURN_(temporary, declaration, ...)                             \
-  auto temporary = (__VA_ARGS__);                                                  \
-  if (!temporary) return ::keelson::base::fail(std::move(temporary).error());      \
+#define ASSIGN_OR_RETURN_(temporary, declaration, ...)                        \
+  auto temporary = (__VA_ARGS__);                                             \
+  if (!temporary) return ::keelson::base::fail(std::move(temporary).error()); \
   declaration = *std::move(temporary)

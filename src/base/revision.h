@@ -1,12 +1,12 @@
-// Revision: a place in the history of the whole store. main counts writing transactions, sub the changes
-// inside one. formats.md 4.1 gives the key under which a change is stored.
+// Revision: a place in the history of the whole store. main counts writing transactions, sub the
+// changes inside one. formats.md 4.1 gives the key under which a change is stored.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <compare>
 #include <cstdint>
 #include <string>
-
-#include <fmt/format.h>
 
 namespace keelson::base {
 

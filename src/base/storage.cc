@@ -8,15 +8,24 @@ namespace keelson::base {
 
 std::string_view bucket_name(Bucket bucket) {
   switch (bucket) {
-    case Bucket::kAlarm: return "alarm";
-    case Bucket::kAuth: return "auth";
-    case Bucket::kAuthRoles: return "authRoles";
-    case Bucket::kAuthUsers: return "authUsers";
-    case Bucket::kCluster: return "cluster";
-    case Bucket::kLease: return "lease";
-    case Bucket::kMembers: return "members";
-    case Bucket::kMembersRemoved: return "members_removed";
-    case Bucket::kMeta: return "meta";
+    case Bucket::kAlarm:
+      return "alarm";
+    case Bucket::kAuth:
+      return "auth";
+    case Bucket::kAuthRoles:
+      return "authRoles";
+    case Bucket::kAuthUsers:
+      return "authUsers";
+    case Bucket::kCluster:
+      return "cluster";
+    case Bucket::kLease:
+      return "lease";
+    case Bucket::kMembers:
+      return "members";
+    case Bucket::kMembersRemoved:
+      return "members_removed";
+    case Bucket::kMeta:
+      return "meta";
   }
   CHECK(false);
 }
@@ -32,8 +41,9 @@ std::string_view encoded_key(std::string_view encoded) {
 std::string_view Record::key() const { return encoded_key(encoded); }
 
 const Record* Batch::find(Revision revision) const {
-  const auto it = std::lower_bound(records_.begin(), records_.end(), revision,
-                                   [](const Record& r, Revision wanted) { return r.revision < wanted; });
+  const auto it =
+      std::lower_bound(records_.begin(), records_.end(), revision,
+                       [](const Record& r, Revision wanted) { return r.revision < wanted; });
   return it != records_.end() && it->revision == revision ? &*it : nullptr;
 }
 

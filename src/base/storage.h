@@ -1,9 +1,9 @@
 // How the cores persist and how stored history is read back.
 //
-// Everything durable goes through a Batch: changes of keys (the history, written once, by revision) and
-// puts and deletes in etcd's small buckets (formats.md 4). One Batch is one applied batch of log entries;
-// it carries the index and term of its last entry, so that data and consistent_index are atomic.
-// The store implements RevisionReader; the cores read through it and know no file.
+// Everything durable goes through a Batch: changes of keys (the history, written once, by revision)
+// and puts and deletes in etcd's small buckets (formats.md 4). One Batch is one applied batch of
+// log entries; it carries the index and term of its last entry, so that data and consistent_index
+// are atomic. The store implements RevisionReader; the cores read through it and know no file.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,8 @@ inline constexpr std::string_view kStorageVersionKey = "storageVersion";
 inline constexpr std::string_view kScheduledCompactKey = "scheduledCompactRev";
 inline constexpr std::string_view kFinishedCompactKey = "finishedCompactRev";
 
-// One change of one key. `encoded` is the stored mvccpb.KeyValue, byte for byte what clients get: field 1
-// (the key) first, canonical proto3. A tombstone's has the key alone.
+// One change of one key. `encoded` is the stored mvccpb.KeyValue, byte for byte what clients get:
+// field 1 (the key) first, canonical proto3. A tombstone's has the key alone.
 struct Record {
   Revision revision;
   bool tombstone = false;
@@ -66,7 +66,8 @@ struct BucketChange {
   std::optional<std::string> value;  // nullopt deletes
 };
 
-// What one applied batch changes. Built by the apply lane, then immutable and shared with Views and store.
+// What one applied batch changes. Built by the apply lane, then immutable and shared with Views and
+// store.
 class Batch {
  public:
   void put(Bucket bucket, std::string key, std::string value) {
@@ -120,8 +121,9 @@ struct ReadResult {
   SharedBytes bytes;                          // with kBytes: the encoded KeyValue
 };
 
-// Combines the checksums of chosen records into the CRC-32C of what HashKV feeds: for each, in ascending
-// order of revision, its revision key (with the 't' of a tombstone) and its stored bytes. formats.md 5.7.
+// Combines the checksums of chosen records into the CRC-32C of what HashKV feeds: for each, in
+// ascending order of revision, its revision key (with the 't' of a tombstone) and its stored bytes.
+// formats.md 5.7.
 class RevisionHasher {
  public:
   virtual ~RevisionHasher() = default;
@@ -131,8 +133,8 @@ class RevisionHasher {
   virtual Result<std::uint32_t, StorageErrc> finish(std::uint32_t crc) = 0;
 };
 
-// Records from one revision to another in ascending order, tombstones included, the dead among them too
-// as long as they lie there: the caller asks for nothing at or below the compact revision.
+// Records from one revision to another in ascending order, tombstones included, the dead among them
+// too as long as they lie there: the caller asks for nothing at or below the compact revision.
 class RevisionScan {
  public:
   virtual ~RevisionScan() = default;

@@ -1,10 +1,11 @@
-// Strong<T, Tag>: a number that mixes with no other number. `using Term = Strong<uint64_t, struct TermTag>`.
+// Strong<T, Tag>: a number that mixes with no other number. `using Term = Strong<uint64_t, struct
+// TermTag>`.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <compare>
 #include <functional>
-
-#include <fmt/format.h>
 
 namespace keelson::base {
 

@@ -8,7 +8,8 @@ namespace keelson::base {
 
 using Duration = std::chrono::nanoseconds;
 
-// The monotonic time line of env::Clock (real or virtual). It has no now(): ask the clock you were given.
+// The monotonic time line of env::Clock (real or virtual). It has no now(): ask the clock you were
+// given.
 struct Monotonic {
   using duration = Duration;
   using rep = duration::rep;

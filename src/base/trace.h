@@ -1,4 +1,5 @@
-// A sink for what a pure core narrates. Cores may write to the sink they were given, never to a log.
+// A sink for what a pure core narrates. Cores may write to the sink they were given, never to a
+// log.
 #pragma once
 
 #include <string_view>

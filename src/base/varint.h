@@ -1,4 +1,5 @@
-// Protobuf's wire primitives, for the few measured hot spots that do not go through generated messages.
+// Protobuf's wire primitives, for the few measured hot spots that do not go through generated
+// messages.
 #pragma once
 
 #include <cstdint>

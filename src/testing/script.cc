@@ -1,13 +1,13 @@
 #include "testing/script.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-
-#include <gtest/gtest.h>
 
 namespace keelson::testing {
 namespace {

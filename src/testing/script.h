@@ -1,5 +1,5 @@
-// Runner for testdata/*.txt: a directive, its input, "----", the expected output. raft.md 16.1 (the syntax
-// of cockroachdb/datadriven).
+// Runner for testdata/*.txt: a directive, its input, "----", the expected output. raft.md 16.1 (the
+// syntax of cockroachdb/datadriven).
 //
 // Set KEELSON_REWRITE=1 to rewrite the expected outputs in place; review the diff.
 #pragma once
@@ -32,7 +32,8 @@ struct Directive {
 };
 
 // Runs every case of the file in order; fails the current test where output and expectation differ.
-void run_script(const std::string& path, const std::function<std::string(const Directive&)>& handler);
+void run_script(const std::string& path,
+                const std::function<std::string(const Directive&)>& handler);
 
 // Runs each *.txt under `directory`, in the order of names, with a fresh handler from `make`.
 void run_scripts(const std::string& directory,

@@ -1,0 +1,214 @@
+#include "member/applier.h"
+
+#include <algorithm>
+
+#include "member/front.h"
+
+namespace keelson::member {
+namespace {
+
+// One batch takes about this much before it is published, so that replies do not wait for a long
+// queue.
+constexpr std::size_t kEntriesPerBatch = 512;
+constexpr std::size_t kEntryBytesPerBatch = std::size_t{2} << 20;
+constexpr std::size_t kPendingBatchesMax = 1024;
+// Keys looked at by one slice of a compaction: some 100 us.
+constexpr std::size_t kCompactKeysPerSlice = 1000;
+// Batches a hub may be behind before it is told to catch up by itself instead.
+constexpr std::size_t kFrontBacklogMax = 4096;
+// Bounded by what the raft core hands out (max committed bytes per Ready) and by P3.
+constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
+
+}  // namespace
+
+struct Applier::Releases {
+  Releases(env::Lane& lane, Applier* applier)
+      : owner(applier), channel(lane, kUnbounded, [this](std::vector<std::uint64_t> batches) {
+          if (owner == nullptr) return;
+          for (const std::uint64_t batch : batches) owner->state_->release_keys(batch);
+        }) {}
+  Applier* owner;  // of the apply lane
+  env::Channel<std::uint64_t> channel;
+};
+
+Applier::Applier(env::Lane& lane, Shared& shared, Start start)
+    : lane_(lane),
+      shared_(shared),
+      state_(std::move(start.state)),
+      applied_index_(start.applied_index),
+      applied_term_(start.applied_term),
+      boot_term_(start.boot_term),
+      stored_(std::move(start.stored)),
+      space_(start.space),
+      snapshot_index_(start.snapshot_index),
+      releases_(std::make_shared<Releases>(lane, this)),
+      inbox_(lane, kUnbounded, [this](std::vector<ApplyWork> works) { on_work(std::move(works)); }),
+      notes_(lane, kUnbounded,
+             [this](std::vector<StoreNote> notes) { on_notes(std::move(notes)); }) {
+  reader_ = store::make_reader(stored_, {});
+}
+
+Applier::~Applier() { releases_->owner = nullptr; }
+
+void Applier::connect(env::Channel<StoreWork>* store,
+                      base::Function<void(SnapshotWork)> save_snapshot) {
+  store_ = store;
+  save_snapshot_ = std::move(save_snapshot);
+}
+
+void Applier::publish_first() {
+  shared_.progress.applied = applied_index_;
+  publish();
+}
+
+void Applier::on_work(std::vector<ApplyWork> works) {
+  for (ApplyWork& work : works) queue_.push_back(std::move(work));
+  if (!run_scheduled_) run();
+}
+
+void Applier::on_notes(std::vector<StoreNote> notes) {
+  StoreNote& note = notes.back();  // each says all that is true by then
+  stored_ = std::move(note.snapshot);
+  space_ = note.space;
+  while (!pending_.empty() && batches_sent_ - pending_.size() < note.batches) {
+    pending_bytes_ -= pending_.front()->record_bytes();
+    pending_.pop_front();
+  }
+  reader_ = store::make_reader(stored_, {pending_.begin(), pending_.end()});
+  publish();
+  if (snapshot_ && note.synced_applied_index >= snapshot_->metadata.index) {
+    save_snapshot_({*std::exchange(snapshot_, std::nullopt)});
+  }
+  if (!run_scheduled_) run();
+}
+
+bool Applier::stalled() const {
+  return pending_bytes_ > shared_.config.pending_bytes_max || pending_.size() > kPendingBatchesMax;
+}
+
+void Applier::schedule_run() {
+  if (run_scheduled_) return;
+  run_scheduled_ = true;
+  lane_.post([this] {
+    run_scheduled_ = false;
+    run();
+  });
+}
+
+void Applier::run() {
+  if (stopped_ || stalled()) return;  // stalled: a note of the store comes and runs again
+  if (queue_.empty() && !state_->compacting()) return;
+  apply_batch();
+  if (!queue_.empty() || state_->compacting()) schedule_run();
+}
+
+void Applier::apply_batch() {
+  auto batch = std::make_shared<base::Batch>();
+  batch->set_applied(applied_index_, applied_term_);
+  state_->begin(*batch, *reader_, space_.live_bytes + pending_bytes_);
+  std::vector<raft::Message> responses;
+  std::size_t entries = 0, bytes = 0;
+  while (!queue_.empty() && entries < kEntriesPerBatch && bytes < kEntryBytesPerBatch) {
+    ApplyWork work = std::move(queue_.front());
+    queue_.pop_front();
+    for (const raft::Entry& entry : work.entries) {
+      CHECK_EQ(entry.index, applied_index_ + 1);
+      state_->apply(entry);
+      applied_index_ = entry.index;
+      applied_term_ = entry.term;
+      bytes += entry.data.size();
+    }
+    entries += work.entries.size();
+    std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
+  }
+  if (state_->compacting()) MAYBE(state_->compact_slice(kCompactKeysPerSlice));
+  finish_batch(std::move(batch), std::move(responses));
+}
+
+void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
+                           std::vector<raft::Message> responses) {
+  apply::BatchResult result = state_->finish();
+  if (result.new_leader_term > boot_term_) own_term_applied_ = true;
+  pending_bytes_ += batch->record_bytes();
+  pending_.push_back(batch);
+  batches_sent_++;
+  reader_ = store::make_reader(stored_, {pending_.begin(), pending_.end()});
+  shared_.progress.applied.store(applied_index_, std::memory_order_release);
+  publish();
+
+  store_->push_always({.batch = std::move(batch), .dead = std::move(result.dead)});
+  tell_fronts(result);
+  shared_.to_raft_events->push_always(AppliedNotice{
+      .responses = std::move(responses),
+      .conf_changes = std::move(result.conf_changes),
+      .lease_changes = std::move(result.lease_changes),
+      .applied = applied_index_,
+      .new_leader_term = result.new_leader_term,
+      .over_quota = result.over_quota,
+      .membership_changed = result.membership_changed,
+  });
+  snapshot_if_due();
+}
+
+void Applier::publish() {
+  auto view = std::make_shared<View>();
+  view->keys = state_->publish_keys();
+  view->reader = reader_;
+  view->leases = state_->leases();
+  view->roster = state_->roster();
+  if (!alarms_ || *alarms_ != state_->alarms()) {
+    alarms_ = std::make_shared<const std::vector<apply::AlarmMember>>(state_->alarms());
+  }
+  view->alarms = alarms_;
+  view->applied_index = applied_index_;
+  view->applied_term = applied_term_;
+  view->space = {.file_bytes = space_.file_bytes, .live_bytes = space_.live_bytes + pending_bytes_};
+  view->compacting = state_->compacting();
+  const auto* self = view->roster->find(shared_.identity.member_id);
+  view->linearizable =
+      own_term_applied_ && view->roster->voters() == 1 && self != nullptr && !self->is_learner;
+  view->on_release = [releases = releases_, number = view->keys.index.batch()] {
+    MAYBE(releases->channel.push(std::uint64_t{number}));
+  };
+  shared_.views.publish(std::move(view));
+}
+
+void Applier::tell_fronts(apply::BatchResult& result) {
+  std::shared_ptr<const mvcc::EventBatch> events;
+  const bool changed = !result.events.events.empty() || result.events.compact_revision >= 0;
+  if (changed) events = std::make_shared<const mvcc::EventBatch>(std::move(result.events));
+  std::vector<std::vector<apply::Outcome>> outcomes(shared_.fronts.size());
+  for (apply::Outcome& outcome : result.outcomes) {
+    const std::uint32_t front = Front::number_of(outcome.request_id);
+    if (front < outcomes.size()) outcomes[front].push_back(std::move(outcome));
+  }
+  for (std::size_t i = 0; i < shared_.fronts.size(); i++) {
+    auto& inbox = shared_.fronts[i]->inbox();
+    const bool lost = events && inbox.size() >= kFrontBacklogMax;
+    inbox.push_always(AppliedBatch{.events = lost ? nullptr : events,
+                                   .events_lost = lost,
+                                   .outcomes = std::move(outcomes[i])});
+  }
+}
+
+void Applier::snapshot_if_due() {
+  if (snapshot_ || applied_index_ - snapshot_index_ <= shared_.config.snapshot_count) return;
+  snapshot_ = capture_snapshot();
+  snapshot_index_ = applied_index_;
+}
+
+raft::Snapshot Applier::capture_snapshot() const {
+  const auto roster = state_->roster();
+  raft::Snapshot snapshot;
+  snapshot.metadata.index = applied_index_;
+  snapshot.metadata.term = applied_term_;
+  for (const auto& member : roster->members) {
+    auto& ids = member.is_learner ? snapshot.metadata.conf_state.learners
+                                  : snapshot.metadata.conf_state.voters;
+    ids.push_back(member.id);
+  }
+  snapshot.data = base::SharedBytes(membership::v2_store_json(*roster));
+  return snapshot;
+}
+
+}  // namespace keelson::member

@@ -1,0 +1,121 @@
+// Applier: the jobs of the apply lane. Committed entries go through the state machine in batches;
+// each batch becomes a View before anybody hears of it, then goes to the fronts, the raft lane and
+// the store.
+//
+//   entries -> StateMachine -> publish View -> outcomes and events to each Front (one message each)
+//                                           -> applied index, lease and conf changes to the raft
+//                                           lane
+//                                           -> batch to the store lane, kept pending until it is
+//                                           there
+//
+// Invariants
+//   P1  A View is published before any reply or event of its batch is handed over.
+//   P2  A record is in the View's store snapshot or among its pending batches, or in both.
+//   P3  What is applied and not yet in the store is bounded in bytes and batches: the lane stalls,
+//   raft goes on. P4  A snapshot of the log at S is asked for only once a synced checkpoint >= S is
+//   known (D7).
+//
+// Compaction goes on in slices between batches, one job each.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "apply/state_machine.h"
+#include "env/channel.h"
+#include "env/lane.h"
+#include "member/shared.h"
+#include "member/store_keeper.h"
+#include "store/snapshot.h"
+
+namespace keelson::member {
+
+// Committed entries, durable here, in the order of the log; `responses` tell the core that they are
+// applied.
+struct ApplyWork {
+  std::vector<raft::Entry> entries;
+  std::vector<raft::Message> responses;
+};
+
+// A snapshot of the log to be made durable: .snap file, then the WAL's record.
+struct SnapshotWork {
+  raft::Snapshot snapshot;
+};
+
+class Applier {
+ public:
+  struct Start {
+    std::unique_ptr<apply::StateMachine> state;
+    std::shared_ptr<const store::Snapshot> stored;
+    store::Space space;
+    raft::Index applied_index = 0;
+    raft::Term applied_term = 0;
+    raft::Index snapshot_index = 0;  // of the newest snapshot record in the WAL
+    raft::Term boot_term = 0;  // of the hard state found at the start: leaders of it are history
+  };
+  Applier(env::Lane& lane, Shared& shared, Start start);
+  ~Applier();
+  Applier(const Applier&) = delete;
+  Applier& operator=(const Applier&) = delete;
+
+  // Wiring, before start.
+  void connect(env::Channel<StoreWork>* store, base::Function<void(SnapshotWork)> save_snapshot);
+
+  env::Channel<ApplyWork>& inbox() { return inbox_; }
+  env::Channel<StoreNote>& notes() { return notes_; }
+
+  // Publishes the first View. Before the lanes start.
+  void publish_first();
+  // Applies nothing more: what is left in the log is applied at the next start. On the apply lane.
+  void stop() { stopped_ = true; }
+  const apply::StateMachine& state() const { return *state_; }
+
+ private:
+  // Views tell it their end from any lane; it forgets the Applier when that goes.
+  struct Releases;
+
+  void on_work(std::vector<ApplyWork> works);
+  void on_notes(std::vector<StoreNote> notes);
+  void run();
+  void schedule_run();
+  bool stalled() const;
+  void apply_batch();
+  void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
+  void publish();
+  void tell_fronts(apply::BatchResult& result);
+  void snapshot_if_due();
+  raft::Snapshot capture_snapshot() const;
+
+  env::Lane& lane_;
+  Shared& shared_;
+  std::unique_ptr<apply::StateMachine> state_;
+  env::Channel<StoreWork>* store_ = nullptr;
+  base::Function<void(SnapshotWork)> save_snapshot_;
+
+  std::deque<ApplyWork> queue_;
+  bool run_scheduled_ = false;
+  bool stopped_ = false;
+
+  raft::Index applied_index_;
+  raft::Term applied_term_;
+  const raft::Term boot_term_;
+  bool own_term_applied_ = false;
+
+  std::shared_ptr<const store::Snapshot> stored_;
+  store::Space space_;
+  std::deque<std::shared_ptr<const base::Batch>> pending_;  // not known to be in the store
+  std::size_t pending_bytes_ = 0;
+  std::uint64_t batches_sent_ = 0;
+  std::shared_ptr<const base::RevisionReader> reader_;
+  std::shared_ptr<const std::vector<apply::AlarmMember>> alarms_;
+
+  raft::Index snapshot_index_;
+  std::optional<raft::Snapshot> snapshot_;  // captured, waiting for its checkpoint
+
+  std::shared_ptr<Releases> releases_;
+  env::Channel<ApplyWork> inbox_;
+  env::Channel<StoreNote> notes_;
+};
+
+}  // namespace keelson::member

@@ -1,0 +1,316 @@
+#include "member/boot.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "membership/bootstrap.h"
+#include "store/snapshot.h"
+#include "wal/snapshotter.h"
+
+namespace keelson::member {
+namespace {
+
+using base::fail;
+
+BootError error(std::string text) { return BootError{std::move(text)}; }
+
+template <class E>
+BootError because(std::string_view what, const E& e) {
+  return error(fmt::format("{}: {}", what, e.message()));
+}
+
+// Looks, without touching anything, whether the directory is one we may work in (B2).
+struct Found {
+  bool wal = false;
+  bool store = false;
+};
+
+base::Result<Found, BootError> look(env::FileSystem& files, const Paths& paths) {
+  const std::string database = env::join_path(paths.snap, "db");
+  auto etcd_database = files.status(database);
+  if (!etcd_database) return fail(because("cannot access data directory", etcd_database.error()));
+  if (*etcd_database) {
+    return fail(
+        error(fmt::format("{} is etcd's own database; taking over an etcd data directory is not "
+                          "there yet, and nothing "
+                          "has been changed",
+                          database)));
+  }
+  Found found;
+  auto wal = files.status(paths.wal);
+  if (!wal) return fail(because("cannot access data directory", wal.error()));
+  if (*wal) {
+    auto names = files.list(paths.wal);
+    if (!names) return fail(because("cannot read WAL directory", names.error()));
+    found.wal = std::any_of(names->begin(), names->end(),
+                            [](const std::string& name) { return name.ends_with(".wal"); });
+  }
+  auto store = files.status(paths.store);
+  if (!store) return fail(because("cannot access data directory", store.error()));
+  found.store = store->has_value();
+  return found;
+}
+
+base::Result<void, BootError> prepare_directories(env::FileSystem& files, const Config& config,
+                                                  const Paths& paths) {
+  for (const std::string& directory : {config.data_dir, paths.member, paths.snap}) {
+    if (auto made = files.make_directories(directory); !made) {
+      return fail(because("cannot access data directory", made.error()));
+    }
+    const std::string touch = env::join_path(directory, ".touch");
+    if (auto written = env::write_file(files, touch, ""); !written) {
+      return fail(because("cannot access data directory", written.error()));
+    }
+    if (auto removed = files.remove(touch); !removed) {
+      return fail(because("cannot access data directory", removed.error()));
+    }
+  }
+  auto names = files.list(config.data_dir);
+  if (!names) return fail(because("cannot access data directory", names.error()));
+  for (const std::string& name : *names) {
+    if (name != "member" && name != "fixtures") {
+      spdlog::warn("found invalid file under data directory filename={} data-dir={}", name,
+                   config.data_dir);
+    }
+  }
+  return {};
+}
+
+// The state machine as of the store's checkpoint.
+base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
+    const Config& config, const Identity& identity, store::Store& store,
+    const store::Recovered& recovered) {
+  auto state = std::make_unique<apply::StateMachine>(apply::StateMachine::Options{
+      .member_id = identity.member_id,
+      .quota_bytes = config.effective_quota(),
+      .learners_max = config.learners_max,
+      .lessor = {.min_ttl = config.lease_ttl_min()},
+      .mvcc = {},
+  });
+  for (std::size_t i = 0; i < base::kBucketCount; i++) {
+    const auto bucket = static_cast<base::Bucket>(i);
+    for (const auto& [key, value] : store.buckets()[bucket]) {
+      if (!state->recover_bucket(bucket, key, value)) {
+        return fail(error(
+            fmt::format("store: a value of bucket {} cannot be read", base::bucket_name(bucket))));
+      }
+    }
+  }
+  std::vector<mvcc::Version> history;
+  auto loaded = store.load([&](std::string_view key, std::span<const store::LiveRevision> live) {
+    history.clear();
+    for (const store::LiveRevision& one : live) {
+      history.push_back({.mod = one.mod,
+                         .create_revision = one.create_revision,
+                         .version = one.version,
+                         .bytes = one.bytes,
+                         .tombstone = one.tombstone});
+    }
+    state->load_key(key, history, live.back().tombstone ? lease::kNoLease : live.back().lease);
+  });
+  if (!loaded) return fail(because("store", loaded.error()));
+  if (!state->finish_recovery(recovered.newest.main)) {
+    return fail(error("store: the membership buckets cannot be read"));
+  }
+  return state;
+}
+
+raft::ConfState conf_state_of(const membership::Roster& roster) {
+  raft::ConfState conf;
+  for (const auto& member : roster.members) {
+    (member.is_learner ? conf.learners : conf.voters).push_back(member.id);
+  }
+  return conf;
+}
+
+store::Options store_options(base::WallTime now, std::uint64_t chance, raft::Index replay_from) {
+  return {.store_id = chance | 1, .replay_from = replay_from, .wall_now = now};
+}
+
+wal::Options wal_options(const Config& config, const Paths& paths) {
+  // Two spares: the log's part of the reserve for a full disk.
+  return {.directory = paths.wal, .spares = 2, .unsafe_no_fsync = config.unsafe_no_fsync};
+}
+
+// The first entries of a new cluster, durable before the member starts.
+base::Result<void, BootError> write_bootstrap_entries(
+    Booted& booted, const std::vector<membership::Member>& members) {
+  auto entries = membership::bootstrap_entries(members);
+  for (std::size_t i = 0; i < entries.size(); i++) {
+    booted.entries.push_back({.type = raft::EntryType::kConfChange,
+                              .term = 1,
+                              .index = i + 1,
+                              .data = base::SharedBytes(std::move(entries[i].data))});
+  }
+  booted.hard_state = {.term = 1, .vote = raft::kNone, .commit = booted.entries.size()};
+  booted.wal->append(booted.hard_state, booted.entries);
+  if (auto flushed = booted.wal->flush_and_sync(); !flushed) {
+    return fail(because("cannot write the write-ahead log", flushed.error()));
+  }
+  return {};
+}
+
+base::Result<std::vector<membership::Member>, BootError> first_members(const Config& config) {
+  if (!config.new_cluster) {
+    return fail(error("--initial-cluster-state=existing is not supported yet"));
+  }
+  if (auto checked =
+          membership::check_bootstrap({.name = config.name,
+                                       .advertised_peer_urls = config.advertise_peer_urls,
+                                       .cluster = config.initial_cluster});
+      !checked) {
+    return fail(error(checked.error().text));
+  }
+  if (config.initial_cluster.size() > 1) {
+    return fail(error(fmt::format(
+        "--initial-cluster={} names {} members; clusters of more than one member are not there yet",
+        membership::to_text(config.initial_cluster), config.initial_cluster.size())));
+  }
+  auto members = membership::initial_members(config.initial_cluster, config.initial_cluster_token);
+  if (!members) return fail(error(members.error().text));
+  return *std::move(members);
+}
+
+base::Result<Booted, BootError> boot_new(env::FileSystem& files, const Config& config,
+                                         const Paths& paths, base::WallTime now,
+                                         std::uint64_t chance) {
+  ASSIGN_OR_RETURN(const auto members, first_members(config));
+  RETURN_IF_ERROR(prepare_directories(files, config, paths));
+  Booted booted;
+  booted.new_member = true;
+  booted.identity = {.member_id = members.front().id,
+                     .cluster_id = membership::cluster_id({members.front().id})};
+  auto wal = wal::Wal::create(files, wal_options(config, paths),
+                              wal::encode_identity({.node_id = booted.identity.member_id,
+                                                    .cluster_id = booted.identity.cluster_id}),
+                              now);
+  if (!wal) return fail(because("cannot create the write-ahead log", wal.error()));
+  booted.wal = *std::move(wal);
+  auto opened = store::Store::open(files, paths.store, store_options(now, chance, 0));
+  if (!opened) return fail(because("cannot create the store", opened.error()));
+  // A crash may have left an empty store before its log was made; one that holds something had a
+  // log.
+  if (opened->recovered.applied_index != 0) {
+    return fail(
+        error(fmt::format("{} holds data up to log entry {}, but there is no write-ahead log in {}",
+                          paths.store, opened->recovered.applied_index, paths.wal)));
+  }
+  ASSIGN_OR_RETURN(booted.state,
+                   recover_state(config, booted.identity, *opened->store, opened->recovered));
+  booted.store = std::move(opened->store);
+  RETURN_IF_ERROR(write_bootstrap_entries(booted, members));
+  return booted;
+}
+
+base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config& config,
+                                           const Paths& paths, bool store_exists,
+                                           base::WallTime now, std::uint64_t chance) {
+  auto snapshots = wal::valid_snapshots(files, paths.wal);
+  if (!snapshots) return fail(because("failed to read WAL, cannot be repaired", snapshots.error()));
+  if (snapshots->empty()) {
+    return fail(
+        error(fmt::format("no usable snapshot record in the write-ahead log {}", paths.wal)));
+  }
+  const raft::Index replay_from = snapshots->front().index;
+  if (!store_exists && replay_from != 0) {
+    return fail(
+        error(fmt::format("{} is missing and the write-ahead log in {} begins at entry {}: it does "
+                          "not reach back to the "
+                          "beginning; taking over a directory without its store is not there yet, "
+                          "and nothing has been changed",
+                          paths.store, paths.wal, replay_from + 1)));
+  }
+  RETURN_IF_ERROR(prepare_directories(files, config, paths));
+  auto opened = store::Store::open(files, paths.store, store_options(now, chance, replay_from));
+  if (!opened) return fail(because("cannot open the store", opened.error()));
+  const store::Recovered& recovered = opened->recovered;
+
+  // The newest snapshot that the store reaches.
+  const auto usable = std::find_if(
+      snapshots->rbegin(), snapshots->rend(),
+      [&](const raft::SnapshotMetadata& one) { return one.index <= recovered.applied_index; });
+  if (usable == snapshots->rend()) {
+    return fail(
+        error(fmt::format("the store {} ends at log entry {}, before the oldest snapshot {} of the "
+                          "write-ahead log {}",
+                          paths.store, recovered.applied_index, replay_from, paths.wal)));
+  }
+  auto wal = wal::Wal::open(files, wal_options(config, paths),
+                            {.index = usable->index, .term = usable->term});
+  if (!wal) return fail(because("failed to open WAL", wal.error()));
+  if (wal->recovered.repaired) spdlog::warn("repaired WAL path={}", paths.wal);
+
+  Booted booted;
+  booted.wal = std::move(wal->wal);
+  booted.snapshot = *usable;
+  booted.hard_state = wal->recovered.hard_state;
+  booted.entries = std::move(wal->recovered.entries);
+  booted.applied_index = recovered.applied_index;
+  booted.applied_term = recovered.applied_term;
+  const auto identity = wal::decode_identity(wal->recovered.metadata);
+  if (!identity) {
+    return fail(error(
+        fmt::format("the metadata record of the write-ahead log {} cannot be read", paths.wal)));
+  }
+  booted.identity = {.member_id = identity->node_id, .cluster_id = identity->cluster_id};
+
+  const raft::Index last =
+      booted.entries.empty() ? booted.snapshot.index : booted.entries.back().index;
+  if (recovered.applied_index > last) {
+    return fail(
+        error(fmt::format("the store {} holds log entry {}, but the write-ahead log {} ends at {}: "
+                          "entries are missing",
+                          paths.store, recovered.applied_index, paths.wal, last)));
+  }
+  if (booted.hard_state.commit > last) {
+    return fail(
+        error(fmt::format("the write-ahead log {} ends at entry {}, before its commit index {}",
+                          paths.wal, last, booted.hard_state.commit)));
+  }
+  ASSIGN_OR_RETURN(booted.state, recover_state(config, booted.identity, *opened->store, recovered));
+  booted.store = std::move(opened->store);
+  const auto roster = booted.state->roster();
+  booted.snapshot.conf_state = conf_state_of(*roster);
+  if (roster->members.size() > 1) {
+    return fail(
+        error(fmt::format("{} belongs to a cluster of {} members; clusters of more than one member "
+                          "are not there yet",
+                          paths.member, roster->members.size())));
+  }
+  if (last == 0 && booted.hard_state.empty()) {
+    // A crash between the making of the log and its first entries: begin as a new member does.
+    ASSIGN_OR_RETURN(const auto members, first_members(config));
+    if (members.front().id != booted.identity.member_id) {
+      return fail(
+          error(fmt::format("the empty write-ahead log {} was made for member {:x}, not for {:x}",
+                            paths.wal, booted.identity.member_id, members.front().id)));
+    }
+    RETURN_IF_ERROR(write_bootstrap_entries(booted, members));
+  }
+  // On disk commit may lag behind what was applied (formats.md 1.5).
+  booted.hard_state.commit = std::max(booted.hard_state.commit, booted.applied_index);
+  return booted;
+}
+
+}  // namespace
+
+Paths Paths::of(const Config& config) {
+  Paths paths;
+  paths.member = env::join_path(config.data_dir, "member");
+  paths.snap = env::join_path(paths.member, "snap");
+  paths.wal = config.wal_dir.empty() ? env::join_path(paths.member, "wal") : config.wal_dir;
+  paths.store = env::join_path(paths.member, "store");
+  return paths;
+}
+
+base::Result<Booted, BootError> boot(env::FileSystem& files, const Config& config,
+                                     base::WallTime wall_now, std::uint64_t chance) {
+  const Paths paths = Paths::of(config);
+  ASSIGN_OR_RETURN(const Found found, look(files, paths));
+  if (!found.wal) return boot_new(files, config, paths, wall_now, chance);
+  return boot_again(files, config, paths, found.store, wall_now, chance);
+}
+
+}  // namespace keelson::member

@@ -1,0 +1,64 @@
+// Boot: from a data directory (or none) to everything a member's lanes start with.
+// operations.md 2.2, 2.3, 2.7; formats.md 2.4, with our store in the place of `db`.
+//
+//   WAL there?  no   new member: WAL with its identity, empty store, bootstrap entries
+//               yes  store at its newest checkpoint C, WAL from the newest snapshot S <= C, entries
+//               after S;
+//                    what lies after C is applied again
+//
+// Invariants (D7)
+//   B1  S <= C <= last entry of the WAL. A directory that breaks it is refused.
+//   B2  Nothing is written before the directory is known to be ours: one that holds etcd's own
+//   database, or a
+//       log that begins later than our store ends, is refused as it is.
+//   B3  Never a silent start with less data: what cannot be read is an error that names the file.
+//
+// Runs before the lanes do, and may block.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apply/state_machine.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "env/file.h"
+#include "member/config.h"
+#include "member/shared.h"
+#include "raft/types.h"
+#include "store/store.h"
+#include "wal/wal.h"
+
+namespace keelson::member {
+
+// Why a member cannot start; the text is for whoever reads the log.
+struct BootError {
+  std::string text;
+};
+
+struct Booted {
+  Identity identity;
+  bool new_member = false;
+  std::unique_ptr<wal::Wal> wal;
+  raft::HardState hard_state;  // commit raised to what was applied
+  raft::SnapshotMetadata
+      snapshot;  // base of the log; its conf_state is the roster's at applied_index
+  std::vector<raft::Entry> entries;  // of the log, after the snapshot
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<apply::StateMachine> state;
+  raft::Index applied_index = 0;
+  raft::Term applied_term = 0;
+};
+
+// Where things lie under --data-dir.
+struct Paths {
+  std::string member, snap, wal, store;
+  static Paths of(const Config& config);
+};
+
+// `chance` seeds what must be unique (store id).
+base::Result<Booted, BootError> boot(env::FileSystem& files, const Config& config,
+                                     base::WallTime wall_now, std::uint64_t chance);
+
+}  // namespace keelson::member

@@ -1,0 +1,66 @@
+// What one member is started with. operations.md 1.6; checked by cmd/ before it gets here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "membership/bootstrap.h"
+#include "membership/urls.h"
+#include "membership/version.h"
+
+namespace keelson::member {
+
+// The etcd release whose behaviour this server has: what it tells clients, peers and tools.
+inline constexpr membership::Version kServerVersion{3, 7, 1};
+inline constexpr membership::Version kClusterVersion{3, 7, 0};
+
+struct Config {
+  std::string name = "default";
+  std::string data_dir = "default.etcd";
+  std::string wal_dir;  // empty: <data_dir>/member/wal
+
+  membership::InitialCluster initial_cluster;
+  std::string initial_cluster_token = "etcd-cluster";
+  bool new_cluster = true;  // --initial-cluster-state
+  membership::Urls advertise_peer_urls;
+  std::vector<std::string> advertise_client_urls;
+
+  base::Duration tick = base::Milliseconds(100);
+  std::uint32_t election_ticks = 10;
+  bool pre_vote = true;
+  std::uint64_t snapshot_count = 10'000;
+  std::uint64_t snapshot_catchup_entries = 5'000;
+  std::size_t snapshots_max = 5;  // files kept; 0 = all
+  std::size_t wals_max = 5;
+  bool unsafe_no_fsync = false;
+
+  std::int64_t quota_bytes = 0;  // 0 = 2 GiB, negative = none
+  std::size_t request_bytes_max = 1'572'864;
+  std::size_t txn_operations_max = 128;
+  std::size_t learners_max = 1;
+  base::Duration watch_progress_interval = base::Seconds(600);
+  bool fast_lease_keep_alive = true;
+  bool lease_checkpoint = false;
+  bool strict_reconfig_check = true;
+
+  // Ours
+  std::size_t raft_log_bytes_max = std::size_t{64}
+                                   << 20;  // entries kept in memory behind the newest
+  std::size_t pending_bytes_max = std::size_t{128} << 20;  // applied and not yet in the store
+
+  base::Duration election_timeout() const { return tick * election_ticks; }
+  // api.md 7.3
+  base::Duration request_timeout() const { return base::Seconds(5) + 2 * election_timeout(); }
+  std::int64_t effective_quota() const {
+    return quota_bytes == 0 ? std::int64_t{2} << 30 : quota_bytes;
+  }
+  // ceil(1.5 x election timeout) in seconds, by etcd's integer arithmetic. api.md 4.
+  base::Seconds lease_ttl_min() const {
+    const auto ticks = 3 * static_cast<std::int64_t>(election_ticks) / 2;
+    return std::chrono::ceil<base::Seconds>(ticks * tick);
+  }
+};
+
+}  // namespace keelson::member

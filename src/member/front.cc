@@ -1,0 +1,430 @@
+#include "member/front.h"
+
+#include <algorithm>
+
+#include "base/varint.h"
+
+namespace keelson::member {
+namespace {
+
+constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
+// F2. Beyond it an answer of "too many requests" is better than memory.
+constexpr std::size_t kProposalsMax = 100'000;
+constexpr std::size_t kProposalBytesMax = std::size_t{256} << 20;
+constexpr std::size_t kWaitingMax = 1'000'000;
+// api.md 7.5
+constexpr raft::Index kApplyLagMax = 5000;
+// api.md 7.2
+constexpr base::Duration kReadIndexRetry = base::Milliseconds(500);
+constexpr base::Duration kAppliedPatience = base::Seconds(1);
+
+// header (100) { ID (1) }, then the request under its own field.
+std::string encode_proposal(std::uint64_t id, std::uint32_t field, std::string_view request) {
+  std::string header;
+  base::put_varint_field(header, 1, id);
+  std::string out;
+  out.reserve(header.size() + request.size() + 16);
+  base::put_message_field(out, field, request);
+  base::put_message_field(out, 100, header);
+  return out;
+}
+
+}  // namespace
+
+Front::Front(env::Lane& lane, std::uint32_t number, Shared& shared)
+    : lane_(lane),
+      number_(number),
+      shared_(shared),
+      views_(shared.views),
+      ids_(shared.identity.member_id, number, shared.clock->wall_now()),
+      inbox_(lane, kUnbounded,
+             [this](std::vector<FrontMessage> messages) { on_messages(std::move(messages)); }) {
+  CHECK_LT(number, kNoWaitingLane);
+}
+
+Front::~Front() { CHECK(waiting_.empty()); }
+
+void Front::on_messages(std::vector<FrontMessage> messages) {
+  for (FrontMessage& message : messages) {
+    std::visit([this](auto& one) { on(std::move(one)); }, message);
+  }
+}
+
+// --- waiting
+
+Ticket Front::wait(Continuation done, std::optional<base::Duration> patience, Ticket ticket) {
+  if (ticket == 0) ticket = ids_.next();
+  const auto now = lane_.clock().now();
+  waiting_.try_emplace(ticket, Waiting{.done = std::move(done), .since = now});
+  if (patience) {
+    dues_.push_back({.at = now + *patience, .ticket = ticket});
+    std::push_heap(dues_.begin(), dues_.end(), std::greater<>());
+    arm_timer();
+  }
+  if (stopped_)
+    fail_soon(ticket, Errc::kStopped);
+  else if (waiting_.size() > kWaitingMax)
+    fail_soon(ticket, Errc::kTooManyRequests);
+  return ticket;
+}
+
+std::optional<Front::Waiting> Front::take(Ticket ticket) {
+  const auto it = waiting_.find(ticket);
+  if (it == waiting_.end()) return std::nullopt;
+  Waiting waiting = std::move(it->second);
+  waiting_.erase(it);
+  if (waiting.bytes > 0) {
+    proposals_--;
+    proposal_bytes_ -= waiting.bytes;
+    shared_.metrics.proposals_pending.add(-1);
+  }
+  return waiting;
+}
+
+void Front::forget(Ticket ticket) {
+  if (ticket == 0 || !take(ticket)) return;
+  std::erase_if(conditions_, [ticket](const Condition& one) { return one.ticket == ticket; });
+}
+
+void Front::fail(Ticket ticket, Errc errc) {
+  auto waiting = take(ticket);
+  if (!waiting) return;
+  if (waiting->bytes > 0) shared_.metrics.proposals_failed.add();
+  std::visit(
+      [errc](auto& done) {
+        using Done = std::decay_t<decltype(done)>;
+        if constexpr (std::is_same_v<Done, ReplyJob>) {
+          done(base::fail(Failure(errc)));
+        } else if constexpr (std::is_same_v<Done, LeasesJob>) {
+          done({});
+        } else if constexpr (!std::is_same_v<Done, base::Function<void(base::Job)>>) {
+          done(base::fail(errc));
+        }
+      },
+      waiting->done);
+}
+
+void Front::fail_soon(Ticket ticket, Errc errc) {
+  lane_.post([this, ticket, errc] { fail(ticket, errc); });
+}
+
+void Front::arm_timer() {
+  if (dues_.empty() || (timer_ != 0 && timer_at_ <= dues_.front().at)) return;
+  lane_.cancel(timer_);
+  timer_at_ = dues_.front().at;
+  timer_ = lane_.at(timer_at_, [this] {
+    timer_ = 0;
+    on_timer();
+  });
+}
+
+void Front::on_timer() {
+  const auto now = lane_.clock().now();
+  while (!dues_.empty() && (dues_.front().at <= now || !waiting_.contains(dues_.front().ticket))) {
+    const Ticket ticket = dues_.front().ticket;
+    std::pop_heap(dues_.begin(), dues_.end(), std::greater<>());
+    dues_.pop_back();
+    const auto it = waiting_.find(ticket);
+    if (it == waiting_.end()) continue;
+    std::erase_if(conditions_, [ticket](const Condition& one) { return one.ticket == ticket; });
+    fail(ticket, timeout_of(it->second));
+  }
+  arm_timer();
+}
+
+Errc Front::timeout_of(const Waiting& waiting) const {
+  if (std::holds_alternative<ReplyJob>(waiting.done)) {
+    if (leader_ == raft::kNone) return Errc::kContextDeadline;  // it was never handed to raft
+    const auto before = 2 * shared_.config.election_timeout();
+    if (led_since_ && waiting.since < *led_since_ && waiting.since >= *led_since_ - before) {
+      return Errc::kTimeoutLeaderFailure;
+    }
+    return Errc::kTimeout;
+  }
+  if (std::holds_alternative<ViewJob>(waiting.done)) {
+    const bool reading = waiting.lease == lease::kNoLease;
+    return reading ? Errc::kTimeout : Errc::kTimeoutApplied;
+  }
+  return leader_ == raft::kNone ? Errc::kNoLeader : Errc::kTimeout;
+}
+
+void Front::stop() {
+  stopped_ = true;
+  listener_ = nullptr;
+  lane_.cancel(round_timer_);
+  lane_.cancel(timer_);
+  conditions_.clear();
+  round_.clear();
+  next_round_.clear();
+  std::vector<Ticket> tickets;
+  for (const auto& [ticket, waiting] : waiting_) tickets.push_back(ticket);
+  std::sort(tickets.begin(), tickets.end());
+  for (const Ticket ticket : tickets) fail(ticket, Errc::kStopped);
+  views_.drop();
+}
+
+bool Front::ask_raft(FrontRequest request) { return shared_.to_raft->push(std::move(request)); }
+
+// --- replicated requests
+
+Ticket Front::propose(std::uint32_t field, std::string_view request, ReplyJob done) {
+  const Ticket id = ids_.next();
+  std::string data = encode_proposal(id, field, request);
+  const std::size_t bytes = data.size();
+  wait(std::move(done), shared_.config.request_timeout(), id);
+  if (stopped_) return id;
+  Waiting& waiting = waiting_.find(id)->second;
+  waiting.bytes = bytes;
+  proposals_++;
+  proposal_bytes_ += bytes;
+  shared_.metrics.proposals_pending.add();
+  const raft::Index committed = shared_.progress.committed.load(std::memory_order_acquire);
+  const raft::Index applied = shared_.progress.applied.load(std::memory_order_acquire);
+  if (committed > applied + kApplyLagMax || proposals_ > kProposalsMax ||
+      proposal_bytes_ > kProposalBytesMax) {
+    fail_soon(id, Errc::kTooManyRequests);
+  } else if (bytes > shared_.config.request_bytes_max) {
+    fail_soon(id, Errc::kRequestTooLarge);
+  } else if (!ask_raft(Proposal{.entry = {.data = base::SharedBytes(std::move(data))},
+                                .ticket = id,
+                                .front = number_})) {
+    fail_soon(id, Errc::kTooManyRequests);
+  }
+  return id;
+}
+
+void Front::on(AppliedBatch message) {
+  if (listener_ != nullptr) {
+    if (message.events_lost) listener_->on_batches_lost();
+    if (message.events) listener_->on_batch(message.events);
+  }
+  for (apply::Outcome& outcome : message.outcomes) {
+    auto waiting = take(outcome.request_id);
+    if (!waiting) continue;  // its caller gave up, or it was proposed by this member's former life
+    auto& done = std::get<ReplyJob>(waiting->done);
+    if (outcome.answer) {
+      done(Reply{.answer = *std::move(outcome.answer),
+                 .revision = outcome.revision,
+                 .term = outcome.term});
+    } else {
+      done(base::fail(Failure(outcome.answer.error())));
+    }
+  }
+  look_at_conditions();
+}
+
+void Front::on(const ProposalRefused& message) { fail(message.ticket, message.errc); }
+
+void Front::on(const LeaderNotice& message) {
+  const bool newly_known = message.leader != raft::kNone && message.leader != leader_;
+  leader_ = message.leader;
+  if (leader_ != shared_.identity.member_id) led_since_.reset();
+  if (!newly_known) return;
+  if (leader_ == shared_.identity.member_id) led_since_ = lane_.clock().now();
+  // Reads that were asked of the leader before cannot be answered by this one. api.md 7.2
+  const std::vector<Ticket> failed = std::exchange(round_, {});
+  lane_.cancel(round_timer_);
+  for (const Ticket ticket : failed) fail(ticket, Errc::kLeaderChanged);
+  begin_read_round();
+}
+
+// --- reads
+
+Ticket Front::barrier(ViewJob done) {
+  if (!stopped_ && view()->linearizable) {
+    const Ticket ticket = wait(std::move(done), std::nullopt);
+    lane_.post([this, ticket] {
+      if (auto waiting = take(ticket)) std::get<ViewJob>(waiting->done)(view());
+    });
+    return ticket;
+  }
+  const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
+  if (stopped_) return ticket;
+  next_round_.push_back(ticket);
+  begin_read_round();
+  return ticket;
+}
+
+void Front::begin_read_round() {
+  std::erase_if(round_, [this](Ticket ticket) { return !waiting_.contains(ticket); });
+  if (!round_.empty() || next_round_.empty()) return;
+  round_.swap(next_round_);
+  round_context_++;
+  send_read_index();
+}
+
+void Front::send_read_index() {
+  lane_.cancel(round_timer_);
+  MAYBE(ask_raft(ReadIndexRequest{.front = number_, .context = round_context_}));
+  round_timer_ = lane_.after(kReadIndexRetry, [this] {
+    round_timer_ = 0;
+    std::erase_if(round_, [this](Ticket ticket) { return !waiting_.contains(ticket); });
+    if (round_.empty()) return begin_read_round();
+    shared_.metrics.slow_read_indexes.add();
+    send_read_index();  // with the same context: a late answer counts
+  });
+}
+
+void Front::on(const ReadIndexAnswer& message) {
+  if (message.context != round_context_ || round_.empty()) return;
+  lane_.cancel(round_timer_);
+  for (const Ticket ticket : std::exchange(round_, {})) {
+    const raft::Index index = message.index;
+    conditions_.push_back({.ticket = ticket, .ready = [index](const View& view) {
+                             return view.applied_index >= index;
+                           }});
+  }
+  look_at_conditions();
+  begin_read_round();
+}
+
+Ticket Front::when(base::Function<bool(const View&)> ready, std::optional<base::Duration> patience,
+                   ViewJob done) {
+  const Ticket ticket = wait(std::move(done), patience);
+  if (stopped_) return ticket;
+  waiting_.find(ticket)->second.lease = -1;  // its timeout speaks of the applied index
+  conditions_.push_back({.ticket = ticket, .ready = std::move(ready)});
+  lane_.post([this] { look_at_conditions(); });
+  return ticket;
+}
+
+void Front::look_at_conditions() {
+  if (conditions_.empty()) return;
+  const auto view = this->view();
+  std::vector<Ticket> ready;
+  std::erase_if(conditions_, [&](Condition& one) {
+    if (!waiting_.contains(one.ticket)) return true;
+    if (!one.ready(*view)) return false;
+    ready.push_back(one.ticket);
+    return true;
+  });
+  for (const Ticket ticket : ready) {
+    if (auto waiting = take(ticket)) std::get<ViewJob>(waiting->done)(view);
+  }
+}
+
+// --- leases
+
+Ticket Front::renew(lease::LeaseId id, RenewJob done) {
+  const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
+  if (stopped_) return ticket;
+  waiting_.find(ticket)->second.lease = id;
+  if (!ask_raft(RenewLease{.front = number_, .ticket = ticket, .id = id})) {
+    fail_soon(ticket, Errc::kTooManyRequests);
+  }
+  return ticket;
+}
+
+void Front::on(const RenewAnswer& message) {
+  const auto it = waiting_.find(message.ticket);
+  if (it == waiting_.end()) return;
+  if (const auto* errc = std::get_if<Errc>(&message.answer)) return fail(message.ticket, *errc);
+  const auto ttl = std::get<base::Seconds>(message.answer);
+  if (ttl > base::Seconds(0)) {
+    auto waiting = take(message.ticket);
+    return std::get<RenewJob>(waiting->done)(ttl);
+  }
+  renewed(message.ticket, message);
+}
+
+// The deadlines know no such lease, or an expired one. The answer is zero, but only once apply
+// shows it: a grant may be on its way, and an expired lease counts until it is revoked.
+void Front::renewed(Ticket ticket, const RenewAnswer& message) {
+  Waiting& waiting = waiting_.find(ticket)->second;
+  const lease::LeaseId id = waiting.lease;
+  const auto answer_zero = [this, ticket] {
+    if (auto done = take(ticket)) std::get<RenewJob>(done->done)(base::Seconds(0));
+  };
+  if (message.pending_revoke) {
+    when([id](const View& view) { return !view.leases.find(id); }, std::nullopt,
+         [answer_zero](auto) { answer_zero(); });
+    return;
+  }
+  if (waiting.asked_again) return answer_zero();
+  waiting.asked_again = true;
+  const raft::Index committed = shared_.progress.committed.load(std::memory_order_acquire);
+  if (shared_.progress.applied.load(std::memory_order_acquire) >= committed &&
+      !view()->leases.find(id)) {
+    return answer_zero();
+  }
+  when([committed](const View& view) { return view.applied_index >= committed; }, kAppliedPatience,
+       [this, ticket, id](auto view) {
+         if (!waiting_.contains(ticket)) return;
+         if (!view) return fail(ticket, Errc::kTimeoutApplied);
+         if (!ask_raft(RenewLease{.front = number_, .ticket = ticket, .id = id})) {
+           fail(ticket, Errc::kTooManyRequests);
+         }
+       });
+}
+
+Ticket Front::time_to_live(lease::LeaseId id, TimeToLiveJob done) {
+  const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
+  if (stopped_) return ticket;
+  // The leader waits for what is committed before it answers. api.md 4
+  const raft::Index committed = shared_.progress.committed.load(std::memory_order_acquire);
+  when([committed](const View& view) { return view.applied_index >= committed; }, kAppliedPatience,
+       [this, ticket, id](auto view) {
+         if (!waiting_.contains(ticket)) return;
+         if (!view) return fail(ticket, Errc::kTimeoutApplied);
+         if (!ask_raft(AskTimeToLive{.front = number_, .ticket = ticket, .id = id})) {
+           fail(ticket, Errc::kTooManyRequests);
+         }
+       });
+  return ticket;
+}
+
+void Front::on(const TimeToLiveAnswer& message) {
+  auto waiting = take(message.ticket);
+  if (!waiting) return;
+  auto& done = std::get<TimeToLiveJob>(waiting->done);
+  if (message.found) return done(message.remaining);
+  done(base::fail(Errc::kLeaseNotFound));
+}
+
+Ticket Front::leases(LeasesJob done) {
+  const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
+  if (!stopped_ && !ask_raft(AskLeases{.front = number_, .ticket = ticket})) {
+    fail_soon(ticket, Errc::kTooManyRequests);
+  }
+  return ticket;
+}
+
+void Front::on(LeasesAnswer message) {
+  if (auto waiting = take(message.ticket)) {
+    std::get<LeasesJob>(waiting->done)(std::move(message.ids));
+  }
+}
+
+// --- work elsewhere
+
+Ticket Front::on_worker(base::Function<base::Job()> work) {
+  const Ticket ticket =
+      wait(base::Function<void(base::Job)>([](base::Job then) { then(); }), std::nullopt);
+  if (stopped_) return ticket;
+  shared_.any_worker().post([this, ticket, work = std::move(work)]() mutable {
+    lane_.post([this, ticket, then = work()]() mutable {
+      if (auto waiting = take(ticket)) {
+        std::get<base::Function<void(base::Job)>>(waiting->done)(std::move(then));
+      }
+    });
+  });
+  return ticket;
+}
+
+Ticket Front::on_store(base::Function<base::Job(store::Store&)> work) {
+  const Ticket ticket =
+      wait(base::Function<void(base::Job)>([](base::Job then) { then(); }), std::nullopt);
+  if (stopped_) return ticket;
+  // Batches reach the store lane in the order they are published, before anybody sees their View's
+  // replies.
+  shared_.store_lane->post([this, ticket, work = std::move(work)]() mutable {
+    lane_.post([this, ticket, then = work(shared_.store())]() mutable {
+      if (auto waiting = take(ticket)) {
+        std::get<base::Function<void(base::Job)>>(waiting->done)(std::move(then));
+      }
+    });
+  });
+  return ticket;
+}
+
+}  // namespace keelson::member

@@ -1,0 +1,201 @@
+// Front: one io lane's door to the member. Everything a service asks of the member goes through the
+// Front of its own lane, and every answer comes back as a job of that lane.
+//
+// Replicated requests: the Front gives each an id that tells its lane, hands it to the raft lane,
+// and keeps the caller's continuation until the outcome comes from the apply lane, or the request
+// timeout passes, or the caller gives up. A write whose caller gave up may still be applied.
+//
+// Reads: view() is the newest View. A linearizable read needs view()->linearizable, or asks
+// barrier(), which gathers the reads of this lane into one ReadIndex at a time (api.md 7.2).
+//
+// Invariants
+//   F1  Each continuation runs exactly once, or never after forget() of its ticket.
+//   F2  What is outstanding is bounded in number and bytes; beyond it: kTooManyRequests.
+//   F3  Continuations never run inside the call that was given them.
+//   F4  Replies and events of a batch come after its View can be had by view().
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "apply/state_machine.h"
+#include "base/containers.h"
+#include "base/function.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "env/channel.h"
+#include "env/lane.h"
+#include "lease/lease.h"
+#include "member/config.h"
+#include "member/errc.h"
+#include "member/messages.h"
+#include "member/request_ids.h"
+#include "member/shared.h"
+#include "member/view.h"
+#include "store/store.h"
+
+namespace keelson::member {
+
+// The outcome of a replicated request, with what its header needs.
+struct Reply {
+  apply::Answer answer;
+  std::int64_t revision = 0;
+  raft::Term term = 0;
+};
+
+// Who is told of batches on this lane: the watch hub's owner.
+class BatchListener {
+ public:
+  virtual ~BatchListener() = default;
+  // In order, once per batch that changed keys or the compaction floor; its View can be had
+  // already.
+  virtual void on_batch(const std::shared_ptr<const mvcc::EventBatch>& events) = 0;
+  // One or more batches did not fit this lane's channel: everything newer than the last one must be
+  // caught up.
+  virtual void on_batches_lost() = 0;
+};
+
+class Front {
+ public:
+  using ReplyJob = base::Function<void(base::Result<Reply, Failure>)>;
+  using ViewJob = base::Function<void(base::Result<std::shared_ptr<const View>, Errc>)>;
+  // Time granted; zero seconds for a lease that is not there.
+  using RenewJob = base::Function<void(base::Result<base::Seconds, Errc>)>;
+  // Time left (negative: expired and not revoked yet); kLeaseNotFound.
+  using TimeToLiveJob = base::Function<void(base::Result<base::Duration, Errc>)>;
+  // All ids, soonest end first.
+  using LeasesJob = base::Function<void(std::vector<lease::LeaseId>)>;
+
+  Front(env::Lane& lane, std::uint32_t number, Shared& shared);
+  ~Front();
+  Front(const Front&) = delete;
+  Front& operator=(const Front&) = delete;
+
+  env::Lane& lane() { return lane_; }
+  Shared& shared() { return shared_; }
+  const Config& config() const { return shared_.config; }
+  const Identity& identity() const { return shared_.identity; }
+  const Progress& progress() const { return shared_.progress; }
+  std::uint32_t number() const { return number_; }
+
+  // At most one; outlives the lane's jobs.
+  void set_listener(BatchListener* listener) { listener_ = listener; }
+
+  // The newest View. Never null.
+  const std::shared_ptr<const View>& view() { return views_.get(); }
+
+  // Proposes the bytes of a message that is field `field` of an InternalRaftRequest
+  // (formats.md 5.2): canonical protobuf, validated by the caller. Fails with kTooManyRequests,
+  // kRequestTooLarge, kStopped, kProposalDropped, a timeout, or what apply answers.
+  Ticket propose(std::uint32_t field, std::string_view request, ReplyJob done);
+
+  // A View no older than this call. kTimeout, kLeaderChanged, kStopped.
+  Ticket barrier(ViewJob done);
+
+  // The first View of which `ready` is true, looked at after every batch. kTimeoutApplied after
+  // `patience`.
+  Ticket when(base::Function<bool(const View&)> ready, std::optional<base::Duration> patience,
+              ViewJob done);
+
+  // api.md 4.1. kNotPrimaryLessor, kNoLeader, kTimeoutApplied, kStopped.
+  Ticket renew(lease::LeaseId id, RenewJob done);
+  Ticket time_to_live(lease::LeaseId id, TimeToLiveJob done);
+  Ticket leases(LeasesJob done);
+
+  // Runs `work` on a worker lane, where it may block, and what it returns on this lane afterwards.
+  Ticket on_worker(base::Function<base::Job()> work);
+  // The same on the store lane, once everything in the newest View is in the store.
+  Ticket on_store(base::Function<base::Job(store::Store&)> work);
+
+  // The caller is gone: its continuation will not run. Nothing happens for a ticket that is done,
+  // or 0.
+  void forget(Ticket ticket);
+
+  // What is outstanding is answered kStopped, and so is what comes after.
+  void stop();
+
+  env::Channel<FrontMessage>& inbox() { return inbox_; }
+
+  // Which of `fronts` waits for this request; `fronts` or more: none does.
+  static std::uint32_t number_of(std::uint64_t request_id) {
+    return RequestIds::lane_of(request_id);
+  }
+
+ private:
+  using Continuation = std::variant<ReplyJob, ViewJob, RenewJob, TimeToLiveJob, LeasesJob,
+                                    base::Function<void(base::Job)>>;
+  struct Waiting {
+    Continuation done;
+    std::size_t bytes = 0;  // of a proposal
+    base::TimePoint since;
+    lease::LeaseId lease = lease::kNoLease;  // of a renewal
+    bool asked_again = false;                // of a renewal: apply has caught up meanwhile
+  };
+  struct Condition {
+    Ticket ticket;
+    base::Function<bool(const View&)> ready;
+  };
+  struct Due {
+    base::TimePoint at;
+    Ticket ticket;
+    friend bool operator>(const Due& a, const Due& b) { return a.at > b.at; }
+  };
+
+  void on_messages(std::vector<FrontMessage> messages);
+  void on(AppliedBatch message);
+  void on(const ReadIndexAnswer& message);
+  void on(const RenewAnswer& message);
+  void on(const TimeToLiveAnswer& message);
+  void on(LeasesAnswer message);
+  void on(const ProposalRefused& message);
+  void on(const LeaderNotice& message);
+
+  Ticket wait(Continuation done, std::optional<base::Duration> patience, Ticket ticket = 0);
+  // Takes the continuation out; nullopt if it was forgotten.
+  std::optional<Waiting> take(Ticket ticket);
+  void fail(Ticket ticket, Errc errc);
+  void fail_soon(Ticket ticket, Errc errc);
+  void look_at_conditions();
+  void begin_read_round();
+  void send_read_index();
+  void arm_timer();
+  void on_timer();
+  Errc timeout_of(const Waiting& waiting) const;
+  bool ask_raft(FrontRequest request);
+  void renewed(Ticket ticket, const RenewAnswer& message);
+
+  env::Lane& lane_;
+  const std::uint32_t number_;
+  Shared& shared_;
+  ViewCache views_;
+  RequestIds ids_;
+  BatchListener* listener_ = nullptr;
+  bool stopped_ = false;
+
+  base::HashMap<Ticket, Waiting> waiting_;
+  std::size_t proposals_ = 0;
+  std::size_t proposal_bytes_ = 0;
+  std::vector<Due> dues_;  // a heap, soonest first; entries of tickets that are done are skipped
+  env::TimerId timer_ = 0;
+  base::TimePoint timer_at_;
+  std::vector<Condition> conditions_;
+
+  // One ReadIndex at a time; reads that come meanwhile join the next.
+  std::vector<Ticket> next_round_;
+  std::vector<Ticket> round_;
+  std::uint64_t round_context_ = 0;
+  env::TimerId round_timer_ = 0;
+
+  raft::NodeId leader_ = raft::kNone;
+  std::optional<base::TimePoint> led_since_;  // this member leads since then
+
+  env::Channel<FrontMessage> inbox_;  // last: its jobs use the rest
+};
+
+}  // namespace keelson::member

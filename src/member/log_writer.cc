@@ -1,0 +1,155 @@
+#include "member/log_writer.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace keelson::member {
+namespace {
+
+// Appends in flight are bounded by the core: entries come from proposals, which are.
+constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
+constexpr base::Duration kPurgeInterval = base::Seconds(30);
+// Between the steps of a spare and after a full disk.
+constexpr base::Duration kSpareRest = base::Milliseconds(10);
+constexpr base::Duration kSpareRetry = base::Seconds(5);
+constexpr base::Duration kSlowSync = base::Seconds(1);
+
+template <class R>
+void must(const R& result, std::string_view what) {
+  if (!result) stop_process(fmt::format("write-ahead log: {}: {}", what, result.error().message()));
+}
+
+}  // namespace
+
+LogWriter::LogWriter(env::Lane& lane, Shared& shared, Start start)
+    : lane_(lane),
+      shared_(shared),
+      files_(*start.files),
+      wal_(std::move(start.wal)),
+      hard_state_(start.hard_state),
+      wal_directory_(std::move(start.wal_directory)),
+      snap_directory_(std::move(start.snap_directory)),
+      inbox_(lane, kUnbounded,
+             [this](std::vector<AppendWork> works) { on_work(std::move(works)); }) {}
+
+void LogWriter::start() {
+  prepare_spare();
+  purge();
+}
+
+void LogWriter::stop() {
+  stopped_ = true;
+  must(wal_->flush_and_sync(), "last write");
+  must(wal_->sync(), "last sync");
+}
+
+void LogWriter::on_work(std::vector<AppendWork> works) {
+  CHECK(!stopped_);
+  std::vector<raft::Message> responses;
+  for (AppendWork& work : works) {
+    if (!work.hard_state.empty()) hard_state_ = work.hard_state;
+    wal_->append(work.hard_state, work.entries);
+    std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
+  }
+  flush(std::move(responses));
+}
+
+void LogWriter::flush(std::vector<raft::Message> responses) {
+  const auto before = lane_.clock().now();
+  auto flushed = wal_->flush_and_sync();
+  must(flushed, "write");
+  const auto took = lane_.clock().now() - before;
+  if (flushed->synced) shared_.metrics.wal_fsync_seconds.observe(took);
+  shared_.metrics.wal_write_bytes.add(static_cast<double>(flushed->bytes));
+  if (took > kSlowSync) {
+    spdlog::warn("slow fdatasync took={}ms",
+                 std::chrono::duration_cast<base::Milliseconds>(took).count());
+  }
+  if (!responses.empty()) shared_.to_raft_events->push_always(Persisted{std::move(responses)});
+  prepare_spare();
+}
+
+void LogWriter::save_snapshot(SnapshotWork work) {
+  // The file first, where it may block; its record only once the file is durable.
+  shared_.any_worker().post([this, work = std::move(work)]() mutable {
+    wal::Snapshotter snapshotter(files_, snap_directory_);
+    must(snapshotter.save(work.snapshot), "snapshot file");
+    lane_.post([this, snapshot = std::move(work.snapshot)]() mutable {
+      if (!stopped_) record_snapshot(std::move(snapshot));
+    });
+  });
+}
+
+void LogWriter::record_snapshot(raft::Snapshot snapshot) {
+  // A snapshot counts at a start only if the hard state's commit reaches it (formats.md 1.6), and
+  // commit may lag on disk: so it is said again, before the record and in the same sync.
+  hard_state_.commit = std::max(hard_state_.commit, snapshot.metadata.index);
+  wal_->append(hard_state_, {});
+  wal_->save_snapshot(snapshot.metadata);
+  flush({});
+  wal_->release_locks_to(snapshot.metadata.index);
+  spdlog::info("saved snapshot to disk snapshot-index={}", snapshot.metadata.index);
+  shared_.to_raft_events->push_always(SnapshotSaved{std::move(snapshot)});
+}
+
+void LogWriter::prepare_spare() {
+  auto request = wal_->next_spare();
+  if (!request) return;
+  shared_.any_worker().post([this, request = *std::move(request)]() mutable {
+    auto maker = wal::SpareMaker::begin(files_, std::move(request));
+    if (maker) return make_spare(std::make_shared<wal::SpareMaker>(*std::move(maker)));
+    spdlog::warn("cannot prepare a file of the write-ahead log error=\"{}\"",
+                 maker.error().message());
+    lane_.post([this] {
+      lane_.after(kSpareRetry, [this] {
+        wal_->spare_failed();
+        if (!stopped_) prepare_spare();
+      });
+    });
+  });
+}
+
+void LogWriter::make_spare(std::shared_ptr<wal::SpareMaker> maker) {
+  auto done = maker->step();
+  if (!done || *done) {
+    lane_.post([this, maker, ok = done.ok()] {
+      if (ok) {
+        wal_->add_spare(maker->finish());
+      } else {
+        wal_->spare_failed();
+      }
+    });
+    return;
+  }
+  // Steps rest in between; the timer is the log lane's, the work a worker's.
+  lane_.post([this, maker = std::move(maker)]() mutable {
+    if (stopped_) return;
+    lane_.after(kSpareRest, [this, maker = std::move(maker)]() mutable {
+      if (stopped_) return;
+      shared_.any_worker().post(
+          [this, maker = std::move(maker)]() mutable { make_spare(std::move(maker)); });
+    });
+  });
+}
+
+void LogWriter::purge() {
+  if (stopped_) return;
+  shared_.any_worker().post([this] {
+    if (shared_.config.wals_max > 0) {
+      if (auto purged = wal::purge(files_, wal_directory_, shared_.config.wals_max); !purged) {
+        spdlog::warn("cannot purge the write-ahead log error=\"{}\"", purged.error().message());
+      }
+    }
+    if (shared_.config.snapshots_max > 0) {
+      wal::Snapshotter snapshotter(files_, snap_directory_);
+      if (auto purged = snapshotter.purge(shared_.config.snapshots_max); !purged) {
+        spdlog::warn("cannot purge snapshots error=\"{}\"", purged.error().message());
+      }
+    }
+  });
+  lane_.after(kPurgeInterval, [this] { purge(); });
+}
+
+}  // namespace keelson::member

@@ -1,0 +1,72 @@
+// LogWriter: the jobs of the log lane. Appends gathered while the last batch was being synced go
+// out together: one write, one fdatasync, then the core hears of them (group commit).
+//
+//   AppendWork* -> Wal::append* -> flush_and_sync -> responses to the raft lane
+//   SnapshotWork -> .snap file (worker) -> hard state, snapshot record, sync -> SnapshotSaved,
+//   release, purge
+//
+// What must not leave before it is durable is in AppendWork::responses and leaves from here only
+// (L1). A write or sync that failed stops the process (L2).
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "env/channel.h"
+#include "env/file.h"
+#include "env/lane.h"
+#include "member/applier.h"
+#include "member/shared.h"
+#include "wal/snapshotter.h"
+#include "wal/wal.h"
+
+namespace keelson::member {
+
+struct AppendWork {
+  raft::HardState hard_state;  // empty: unchanged
+  std::vector<raft::Entry> entries;
+  std::vector<raft::Message> responses;
+};
+
+class LogWriter {
+ public:
+  struct Start {
+    env::FileSystem* files = nullptr;
+    std::unique_ptr<wal::Wal> wal;
+    raft::HardState hard_state;  // as recovered
+    std::string wal_directory;
+    std::string snap_directory;
+  };
+  LogWriter(env::Lane& lane, Shared& shared, Start start);
+  LogWriter(const LogWriter&) = delete;
+  LogWriter& operator=(const LogWriter&) = delete;
+
+  env::Channel<AppendWork>& inbox() { return inbox_; }
+  // From any lane.
+  void save_snapshot(SnapshotWork work);
+
+  // Begins to prepare files and to purge old ones. On the log lane, once.
+  void start();
+  // Syncs what is left. On the log lane.
+  void stop();
+
+ private:
+  void on_work(std::vector<AppendWork> works);
+  void flush(std::vector<raft::Message> responses);
+  void record_snapshot(raft::Snapshot snapshot);
+  void prepare_spare();
+  void make_spare(std::shared_ptr<wal::SpareMaker> maker);
+  void purge();
+
+  env::Lane& lane_;
+  Shared& shared_;
+  env::FileSystem& files_;
+  std::unique_ptr<wal::Wal> wal_;
+  raft::HardState hard_state_;  // the last one appended
+  const std::string wal_directory_;
+  const std::string snap_directory_;
+  bool stopped_ = false;
+  env::Channel<AppendWork> inbox_;
+};
+
+}  // namespace keelson::member

@@ -1,0 +1,73 @@
+// Metrics of what the lanes of a member do, in etcd's names. operations.md 6. What can be read from
+// a View or a Stats struct at the time of a scrape is not counted here but gathered by api/.
+//
+// Any lane; prometheus-cpp counts with atomics.
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <memory>
+
+#include "base/time.h"
+
+namespace keelson::member {
+
+class Counter {
+ public:
+  explicit Counter(prometheus::Counter& counter) : counter_(counter) {}
+  void add(double by = 1) { counter_.Increment(by); }
+
+ private:
+  prometheus::Counter& counter_;
+};
+
+class Gauge {
+ public:
+  explicit Gauge(prometheus::Gauge& gauge) : gauge_(gauge) {}
+  void set(double value) { gauge_.Set(value); }
+  void add(double by = 1) { gauge_.Increment(by); }
+
+ private:
+  prometheus::Gauge& gauge_;
+};
+
+class Histogram {
+ public:
+  explicit Histogram(prometheus::Histogram& histogram) : histogram_(histogram) {}
+  void observe(base::Duration took) {
+    histogram_.Observe(std::chrono::duration<double>(took).count());
+  }
+
+ private:
+  prometheus::Histogram& histogram_;
+};
+
+// `count` bounds from `first`, each `factor` times the one before.
+prometheus::Histogram::BucketBoundaries exponential(double first, double factor, int count);
+
+class Metrics {
+ public:
+  Metrics();
+
+  std::shared_ptr<prometheus::Registry> registry;
+  Histogram wal_fsync_seconds;
+  Gauge wal_write_bytes;  // a gauge named _total: etcd's
+  Counter leader_changes;
+  Counter proposals_failed;
+  Gauge proposals_pending;
+  Counter slow_read_indexes;
+  Counter read_indexes_failed;
+  Counter lease_granted;
+  Counter lease_revoked;
+  Counter lease_renewed;
+  Counter lease_expired;
+
+ private:
+  explicit Metrics(std::shared_ptr<prometheus::Registry> shared);
+};
+
+}  // namespace keelson::member

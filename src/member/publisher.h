@@ -1,0 +1,36 @@
+// Publisher: what a started member says of itself through the log: its name and client URLs, and,
+// leading, the version the cluster runs at. operations.md 2.8, 7.7.
+//
+//   start --(leader known, entry applied)--> published: the member is ready to serve
+//   published --every 4 s, and at once when a leader changes--> cluster version set or raised, if
+//   this member leads
+//
+// Jobs of one io lane.
+#pragma once
+
+#include "base/function.h"
+#include "member/front.h"
+
+namespace keelson::member {
+
+class Publisher {
+ public:
+  Publisher(Front& front, base::Job on_published);
+  Publisher(const Publisher&) = delete;
+  Publisher& operator=(const Publisher&) = delete;
+
+  void start();
+  void stop();
+
+ private:
+  void publish();
+  void watch_version();
+
+  Front& front_;
+  base::Job on_published_;
+  Ticket ticket_ = 0;
+  env::TimerId timer_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace keelson::member

@@ -1,0 +1,362 @@
+#include "member/raft_driver.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "member/front.h"
+
+namespace keelson::member {
+namespace {
+
+constexpr std::size_t kWithoutLeaderMax = 4096;
+constexpr base::Duration kLeaseScanInterval = base::Milliseconds(100);
+constexpr std::size_t kExpiriesPerScan = 1000;
+constexpr std::size_t kCheckpointsPerScan = 1000;
+constexpr base::Duration kCheckpointInterval = base::Seconds(300);
+
+// The state the node starts from: the base snapshot and the entries behind it.
+raft::MemoryStorage make_storage(const RaftDriver::Start& start) {
+  raft::MemoryStorage storage;
+  CHECK(storage.apply_snapshot({.data = {}, .metadata = start.snapshot}).ok());
+  storage.append(start.entries);
+  storage.set_hard_state(start.hard_state);
+  return storage;
+}
+
+raft::Config make_config(const Shared& shared, const RaftDriver::Start& start) {
+  return {.id = shared.identity.member_id,
+          .election_tick = shared.config.election_ticks,
+          .heartbeat_tick = 1,
+          .check_quorum = true,
+          .pre_vote = shared.config.pre_vote,
+          .async_storage_writes = true,
+          .applied = start.applied,
+          .seed = start.seed};
+}
+
+std::string read_context(const ReadIndexRequest& request) {
+  std::string context(sizeof request.front + sizeof request.context, '\0');
+  std::memcpy(context.data(), &request.front, sizeof request.front);
+  std::memcpy(context.data() + sizeof request.front, &request.context, sizeof request.context);
+  return context;
+}
+
+}  // namespace
+
+RaftDriver::RaftDriver(env::Lane& lane, Shared& shared, Start start)
+    : lane_(lane),
+      shared_(shared),
+      storage_(make_storage(start)),
+      node_(make_config(shared, start), storage_),
+      ids_(shared.identity.member_id, kNoWaitingLane, shared.clock->wall_now()),
+      applied_(start.applied),
+      deadlines_({.checkpoint_interval =
+                      shared.config.lease_checkpoint ? kCheckpointInterval : base::Duration(0)}),
+      views_(shared.views) {
+  shared_.progress.committed = start.hard_state.commit;
+  shared_.progress.term = start.hard_state.term;
+}
+
+void RaftDriver::connect(env::Channel<AppendWork>* log, env::Channel<ApplyWork>* apply) {
+  log_ = log;
+  apply_ = apply;
+}
+
+void RaftDriver::start() {
+  lane_.after(shared_.config.tick, [this] { tick(); });
+  lane_.after(kLeaseScanInterval, [this] { scan_leases(); });
+  maybe_campaign();
+  pump();
+}
+
+void RaftDriver::stop() {
+  stopped_ = true;
+  deadlines_.demote();
+  views_.drop();
+  if (!unsaved_state_.empty()) log_->push_always({.hard_state = unsaved_state_});
+}
+
+void RaftDriver::tick() {
+  if (stopped_) return;
+  node_.tick();
+  pump();
+  lane_.after(shared_.config.tick, [this] { tick(); });
+}
+
+void RaftDriver::on_requests(std::vector<FrontRequest> requests) {
+  if (stopped_) return;
+  for (FrontRequest& request : requests) {
+    std::visit([this](auto& one) { on(std::move(one)); }, request);
+  }
+  flush_proposals();
+  pump();
+}
+
+void RaftDriver::on_events(std::vector<RaftEvent> events) {
+  if (stopped_) return;
+  for (RaftEvent& event : events) {
+    std::visit([this](auto& one) { on(std::move(one)); }, event);
+  }
+  flush_proposals();
+  pump();
+}
+
+void RaftDriver::on(Proposal request) { gathered_.push_back(std::move(request)); }
+
+void RaftDriver::flush_proposals() {
+  if (node_.leader() != raft::kNone) {
+    for (; !without_leader_.empty(); without_leader_.pop_front()) {
+      gathered_.push_back(std::move(without_leader_.front()));
+    }
+  }
+  if (gathered_.empty()) return;
+  std::vector<Proposal> proposals = std::exchange(gathered_, {});
+  const auto refuse = [this](const Proposal& proposal, Errc errc) {
+    if (proposal.ticket == 0) return;
+    shared_.fronts[proposal.front]->inbox().push_always(
+        ProposalRefused{.ticket = proposal.ticket, .errc = errc});
+  };
+  if (node_.leader() == raft::kNone) {
+    for (Proposal& proposal : proposals) {
+      if (without_leader_.size() < kWithoutLeaderMax) {
+        without_leader_.push_back(std::move(proposal));
+      } else {
+        refuse(proposal, Errc::kTooManyRequests);
+      }
+    }
+    return;
+  }
+  std::vector<raft::Entry> entries;
+  entries.reserve(proposals.size());
+  for (const Proposal& proposal : proposals) entries.push_back(proposal.entry);
+  if (node_.propose(std::move(entries))) return;
+  for (const Proposal& proposal : proposals) refuse(proposal, Errc::kProposalDropped);
+}
+
+void RaftDriver::on(const ReadIndexRequest& request) { node_.read_index(read_context(request)); }
+
+void RaftDriver::on(Persisted event) { deliver(std::move(event.responses)); }
+
+void RaftDriver::on(AppliedNotice event) {
+  for (const apply::AppliedConfChange& one : event.conf_changes) {
+    // What cannot be is refused by apply, and then carries node 0.
+    CHECK(node_.apply_conf_change(one.change).ok());
+  }
+  deliver(std::move(event.responses));
+  applied_ = event.applied;
+  if (event.new_leader_term == node_.term() && leads()) promote_leases();
+  if (deadlines_.leading() && event.applied > promoted_at_) {
+    const auto now = lane_.clock().now();
+    for (const apply::LeaseChange& change : event.lease_changes) {
+      switch (change.kind) {
+        case apply::LeaseChange::Kind::kGranted:
+          deadlines_.granted(change.lease, now);
+          break;
+        case apply::LeaseChange::Kind::kRevoked:
+          deadlines_.revoked(change.lease.id);
+          break;
+        case apply::LeaseChange::Kind::kCheckpointed:
+          deadlines_.checkpointed(change.lease.id, change.lease.remaining_ttl, now);
+          break;
+      }
+    }
+  }
+  for (const apply::LeaseChange& change : event.lease_changes) {
+    if (change.kind == apply::LeaseChange::Kind::kGranted) shared_.metrics.lease_granted.add();
+    if (change.kind == apply::LeaseChange::Kind::kRevoked) shared_.metrics.lease_revoked.add();
+  }
+  if (event.over_quota) raise_no_space();
+  trim_log();
+  maybe_campaign();
+}
+
+void RaftDriver::on(SnapshotSaved event) {
+  // An older one than compaction needed already is of no use in memory.
+  MAYBE(storage_
+            .create_snapshot(event.snapshot.metadata.index, event.snapshot.metadata.conf_state,
+                             event.snapshot.data)
+            .ok());
+}
+
+void RaftDriver::on(OutOfSpace) { raise_no_space(); }
+
+void RaftDriver::deliver(std::vector<raft::Message> messages) {
+  for (raft::Message& message : messages) {
+    CHECK_EQ(message.to, node_.id());  // there are no peers yet to send to
+    CHECK(node_.step(std::move(message)).ok());
+  }
+}
+
+void RaftDriver::pump() {
+  while (node_.has_ready()) hand_out(node_.take_ready());
+}
+
+void RaftDriver::hand_out(raft::Ready ready) {
+  if (ready.soft_state) tell(*ready.soft_state);
+  CHECK(ready.messages.empty());  // no peers
+  if (ready.append) {
+    raft::AppendJob& job = *ready.append;
+    CHECK(!job.snapshot);
+    if (job.hard_state) {
+      storage_.set_hard_state(*job.hard_state);
+      unsaved_state_ = *job.hard_state;
+      shared_.progress.committed.store(job.hard_state->commit, std::memory_order_release);
+      shared_.progress.term.store(job.hard_state->term, std::memory_order_release);
+    }
+    storage_.append(job.entries);
+    // A commit that moved alone may be lost in a crash; it rides with the next append instead of
+    // waking the log lane for itself.
+    if (job.must_sync || !job.entries.empty() || !job.responses.empty()) {
+      log_->push_always({.hard_state = std::exchange(unsaved_state_, {}),
+                         .entries = std::move(job.entries),
+                         .responses = std::move(job.responses)});
+    }
+  }
+  if (ready.apply) {
+    ApplyWork work{.entries = ready.apply->entries};
+    work.responses.push_back(std::move(*ready.apply).response());
+    apply_->push_always(std::move(work));
+  }
+  for (const raft::ReadState& read : ready.read_states) {
+    std::uint32_t front = 0;
+    std::uint64_t context = 0;
+    CHECK_EQ(read.context.size(), sizeof front + sizeof context);
+    std::memcpy(&front, read.context.data(), sizeof front);
+    std::memcpy(&context, read.context.data() + sizeof front, sizeof context);
+    shared_.fronts[front]->inbox().push_always(
+        ReadIndexAnswer{.context = context, .index = read.index});
+  }
+}
+
+void RaftDriver::tell(const raft::SoftState& state) {
+  const raft::NodeId before = shared_.progress.leader.exchange(state.leader);
+  if (before == state.leader) return;
+  if (state.leader != raft::kNone) {
+    shared_.metrics.leader_changes.add();
+    spdlog::info("raft.node: {:x} elected leader {:x} at term {}", node_.id(), state.leader,
+                 node_.term());
+  }
+  if (state.role != raft::Role::kLeader) deadlines_.demote();
+  for (const auto& front : shared_.fronts) {
+    front->inbox().push_always(LeaderNotice{.leader = state.leader, .term = node_.term()});
+  }
+}
+
+void RaftDriver::maybe_campaign() {
+  if (node_.leader() != raft::kNone || node_.role() != raft::Role::kFollower) return;
+  const raft::ConfState conf = node_.configuration().conf_state();
+  const bool alone = conf.voters == std::vector{node_.id()} && conf.voters_outgoing.empty();
+  if (!alone || applied_ < node_.hard_state().commit) return;
+  CHECK(node_.campaign().ok());
+}
+
+void RaftDriver::trim_log() {
+  const raft::Index first = storage_.first_index();
+  const std::uint64_t keep = std::max<std::uint64_t>(shared_.config.snapshot_catchup_entries, 1);
+  raft::Index to = 0;
+  // A hundred entries at a time, as etcd does, so that a busy log is not trimmed with every batch.
+  if (applied_ > keep && applied_ - keep >= first + 100) to = applied_ - keep;
+  if (storage_.bytes_held() > shared_.config.raft_log_bytes_max) {
+    to = std::max(to, std::min(applied_, first + (applied_ - std::min(applied_, first)) / 2));
+  }
+  if (to < first || to > storage_.last_index()) return;
+  CHECK(storage_.compact(to).ok());
+}
+
+// --- leases
+
+void RaftDriver::promote_leases() {
+  deadlines_.demote();
+  const auto view = views_.get();
+  std::vector<lease::Lease> leases;
+  leases.reserve(view->leases.size());
+  view->leases.visit([&](const lease::Lease& lease) {
+    leases.push_back(lease);
+    return true;
+  });
+  promoted_at_ = view->applied_index;
+  deadlines_.promote(leases, lane_.clock().now(), shared_.config.election_timeout());
+}
+
+void RaftDriver::scan_leases() {
+  if (stopped_) return;
+  if (deadlines_.leading()) {
+    const auto now = lane_.clock().now();
+    for (const lease::LeaseId id : deadlines_.take_expired(now, kExpiriesPerScan)) {
+      shared_.metrics.lease_expired.add();
+      etcdserverpb::InternalRaftRequest request;
+      request.mutable_lease_revoke()->set_id(id);
+      propose_own(std::move(request));
+    }
+    const auto due = deadlines_.take_checkpoints(now, kCheckpointsPerScan);
+    if (!due.empty()) {
+      etcdserverpb::InternalRaftRequest request;
+      for (const auto& one : due) {
+        auto* checkpoint = request.mutable_lease_checkpoint()->add_checkpoints();
+        checkpoint->set_id(one.id);
+        checkpoint->set_remaining_ttl(one.remaining_ttl.count());
+      }
+      propose_own(std::move(request));
+    }
+    flush_proposals();
+    pump();
+  }
+  lane_.after(kLeaseScanInterval, [this] { scan_leases(); });
+}
+
+void RaftDriver::on(const RenewLease& request) {
+  RenewAnswer answer{.ticket = request.ticket, .answer = Errc::kNotPrimaryLessor};
+  if (deadlines_.leading()) {
+    auto renewed = deadlines_.renew(request.id, lane_.clock().now());
+    if (renewed) {
+      shared_.metrics.lease_renewed.add();
+      if (renewed->reset_checkpoint) {
+        etcdserverpb::InternalRaftRequest reset;
+        reset.mutable_lease_checkpoint()->add_checkpoints()->set_id(request.id);
+        propose_own(std::move(reset));
+      }
+      answer.answer = renewed->ttl;
+    } else {
+      answer.answer = base::Seconds(0);
+      answer.pending_revoke = renewed.error() == lease::Errc::kExpired;
+    }
+  }
+  shared_.fronts[request.front]->inbox().push_always(answer);
+}
+
+void RaftDriver::on(const AskTimeToLive& request) {
+  TimeToLiveAnswer answer{.ticket = request.ticket};
+  if (auto remaining = deadlines_.remaining(request.id, lane_.clock().now())) {
+    answer.found = true;
+    answer.remaining = *remaining;
+  }
+  shared_.fronts[request.front]->inbox().push_always(answer);
+}
+
+void RaftDriver::on(const AskLeases& request) {
+  shared_.fronts[request.front]->inbox().push_always(
+      LeasesAnswer{.ticket = request.ticket, .ids = deadlines_.by_deadline()});
+}
+
+// --- requests of the member's own
+
+void RaftDriver::propose_own(etcdserverpb::InternalRaftRequest request) {
+  request.mutable_header()->set_id(ids_.next());
+  gathered_.push_back({.entry = {.data = base::SharedBytes(request.SerializeAsString())}});
+}
+
+void RaftDriver::raise_no_space() {
+  const apply::AlarmMember alarm{.member_id = node_.id(), .type = apply::AlarmType::kNoSpace};
+  const auto& alarms = *views_.get()->alarms;
+  if (std::find(alarms.begin(), alarms.end(), alarm) != alarms.end()) return;
+  spdlog::warn("database space exceeded; raising alarm NOSPACE member-id={:x}", node_.id());
+  etcdserverpb::InternalRaftRequest request;
+  request.mutable_alarm()->set_action(etcdserverpb::AlarmRequest::ACTIVATE);
+  request.mutable_alarm()->set_memberid(node_.id());
+  request.mutable_alarm()->set_alarm(etcdserverpb::NOSPACE);
+  propose_own(std::move(request));
+}
+
+}  // namespace keelson::member

@@ -1,0 +1,108 @@
+// RaftDriver: the jobs of the raft lane. Feeds the consensus core with ticks, proposals and what
+// storage and apply report, and hands out its duties: appends to the log lane, committed entries to
+// the apply lane. It also keeps what only the leader counts: the ends of leases.
+//
+//   requests --propose--> Node --AppendWork--> LogWriter --Persisted--> Node --ApplyWork--> Applier
+//   --AppliedNotice--> Node
+//
+// Invariants
+//   D1  A proposal is handed to the core once, or refused by a ProposalRefused, or dropped in
+//   silence: then its
+//       Front's timeout answers.
+//   D2  Only this lane touches the node, its storage and the deadlines.
+//   D3  The entries in memory are bounded in number and bytes behind what is applied.
+//
+// A single voter campaigns as soon as its log is loaded and applied: there is nobody to wait for.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "env/channel.h"
+#include "env/lane.h"
+#include "lease/deadline_queue.h"
+#include "member/applier.h"
+#include "member/boot.h"
+#include "member/log_writer.h"
+#include "member/request_ids.h"
+#include "member/shared.h"
+#include "raft/node.h"
+#include "raft/storage.h"
+
+namespace keelson::member {
+
+class RaftDriver {
+ public:
+  struct Start {
+    raft::SnapshotMetadata snapshot;
+    raft::HardState hard_state;
+    std::vector<raft::Entry> entries;
+    raft::Index applied = 0;
+    std::uint64_t seed = 0;
+  };
+  RaftDriver(env::Lane& lane, Shared& shared, Start start);
+  RaftDriver(const RaftDriver&) = delete;
+  RaftDriver& operator=(const RaftDriver&) = delete;
+
+  // Wiring, before start.
+  void connect(env::Channel<AppendWork>* log, env::Channel<ApplyWork>* apply);
+
+  // What the channels of Shared deliver; on the raft lane.
+  void on_requests(std::vector<FrontRequest> requests);
+  void on_events(std::vector<RaftEvent> events);
+
+  // Begins to tick. On the raft lane, once.
+  void start();
+  // Nothing is proposed or answered afterwards. On the raft lane.
+  void stop();
+
+ private:
+  void on(Proposal request);
+  void on(const ReadIndexRequest& request);
+  void on(const RenewLease& request);
+  void on(const AskTimeToLive& request);
+  void on(const AskLeases& request);
+  void on(Persisted event);
+  void on(AppliedNotice event);
+  void on(SnapshotSaved event);
+  void on(OutOfSpace event);
+
+  void tick();
+  void pump();
+  void hand_out(raft::Ready ready);
+  void tell(const raft::SoftState& state);
+  void deliver(std::vector<raft::Message> messages);
+  void flush_proposals();
+  void maybe_campaign();
+  void trim_log();
+
+  bool leads() const { return node_.role() == raft::Role::kLeader; }
+  void promote_leases();
+  void scan_leases();
+  // A request of this member's own, for which nobody waits.
+  void propose_own(etcdserverpb::InternalRaftRequest request);
+  void raise_no_space();
+
+  env::Lane& lane_;
+  Shared& shared_;
+  raft::MemoryStorage storage_;
+  raft::Node node_;
+  env::Channel<AppendWork>* log_ = nullptr;
+  env::Channel<ApplyWork>* apply_ = nullptr;
+  RequestIds ids_;
+
+  std::vector<Proposal> gathered_;       // of this turn
+  std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
+  raft::HardState unsaved_state_;        // only commit moved: goes with the next append
+  raft::Index applied_ = 0;
+  raft::Term own_term_applied_ = 0;
+
+  lease::DeadlineQueue deadlines_;
+  raft::Index promoted_at_ = 0;  // lease changes up to here were in the promote
+  ViewCache views_;
+  bool stopped_ = false;
+};
+
+}  // namespace keelson::member

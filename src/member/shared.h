@@ -1,0 +1,67 @@
+// Shared: what the lanes of one member have in common: read-only facts, the newest View, a few
+// counters, and the channels between them. Made before the lanes start, gone after they have
+// stopped.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "env/channel.h"
+#include "env/lane.h"
+#include "member/config.h"
+#include "member/messages.h"
+#include "member/metrics.h"
+#include "member/view.h"
+#include "raft/types.h"
+#include "store/store.h"
+
+namespace keelson::member {
+
+class Front;
+class StoreKeeper;
+
+struct Identity {
+  membership::MemberId member_id = 0;
+  membership::ClusterId cluster_id = 0;
+};
+
+// Read by any lane, each number for itself; written by the lane named.
+struct Progress {
+  std::atomic<raft::Index> committed{0};          // raft
+  std::atomic<raft::Index> applied{0};            // apply
+  std::atomic<raft::Term> term{0};                // raft
+  std::atomic<raft::NodeId> leader{raft::kNone};  // raft
+  std::atomic<bool> fatal{false};                 // whoever found durability in doubt
+};
+
+struct Shared {
+  Config config;
+  Identity identity;
+  env::Clock* clock = nullptr;
+  ViewCell views;
+  Progress progress;
+  Metrics metrics;
+
+  // Channels, made at wiring.
+  std::unique_ptr<env::Channel<FrontRequest>> to_raft;
+  std::unique_ptr<env::Channel<RaftEvent>> to_raft_events;
+  std::vector<std::unique_ptr<Front>> fronts;  // by number
+  std::vector<env::Lane*> workers;
+  env::Lane* store_lane = nullptr;
+  StoreKeeper* store_keeper = nullptr;
+  store::Store& store();  // on the store lane
+  std::atomic<std::uint32_t> next_worker{0};
+
+  env::Lane& any_worker() {
+    return *workers[next_worker.fetch_add(1, std::memory_order_relaxed) % workers.size()];
+  }
+};
+
+// Durability is in doubt (a write or sync failed, or a record of ours cannot be): says why and
+// stops the process, without another attempt.
+[[noreturn]] void stop_process(std::string_view why);
+
+}  // namespace keelson::member

@@ -1,0 +1,108 @@
+#include "member/store_keeper.h"
+
+#include <fmt/format.h>
+
+namespace keelson::member {
+namespace {
+
+// Batches waiting for the store are bounded by the applier (bytes and number), which stalls first.
+constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
+
+void must(const base::Result<>& result, std::string_view what) {
+  if (!result) stop_process(fmt::format("store: {}: {}", what, result.error().message()));
+}
+
+}  // namespace
+
+StoreKeeper::StoreKeeper(env::Lane& lane, Shared& shared, std::unique_ptr<store::Store> store,
+                         base::Function<void(StoreNote)> tell_applier)
+    : lane_(lane),
+      shared_(shared),
+      store_(std::move(store)),
+      tell_applier_(std::move(tell_applier)),
+      inbox_(lane, kUnbounded,
+             [this](std::vector<StoreWork> works) { on_work(std::move(works)); }) {}
+
+void StoreKeeper::start() { step(); }
+
+void StoreKeeper::stop() {
+  CHECK(!stopped_);
+  stopped_ = true;
+  lane_.cancel(checkpoint_timer_);
+  lane_.cancel(step_timer_);
+  must(store_->checkpoint(lane_.clock().now(), lane_.clock().wall_now()), "last checkpoint");
+}
+
+void StoreKeeper::on_work(std::vector<StoreWork> works) {
+  CHECK(!stopped_);
+  for (StoreWork& work : works) {
+    must(store_->append(std::move(work.batch)), "append");
+    if (!work.dead.empty()) store_->mark_dead(work.dead);
+    batches_++;
+  }
+  checkpoint_if_due();
+  note();
+  if (!waiting_) step();
+}
+
+void StoreKeeper::note() {
+  tell_applier_({.batches = batches_,
+                 .snapshot = store_->snapshot(),
+                 .space = store_->space(),
+                 .synced_applied_index = store_->synced_applied_index()});
+}
+
+void StoreKeeper::checkpoint_if_due() {
+  const auto now = lane_.clock().now();
+  if (store_->checkpoint_due(now)) {
+    must(store_->checkpoint(now, lane_.clock().wall_now()), "checkpoint");
+  } else if (checkpoint_timer_ == 0) {
+    arm_checkpoint();
+  }
+}
+
+void StoreKeeper::arm_checkpoint() {
+  checkpoint_timer_ = lane_.after(base::Seconds(1), [this] {
+    checkpoint_timer_ = 0;
+    const auto before = store_->synced_applied_index();
+    const auto now = lane_.clock().now();
+    if (store_->checkpoint_due(now)) {
+      must(store_->checkpoint(now, lane_.clock().wall_now()), "checkpoint");
+    }
+    if (store_->synced_applied_index() != before) note();
+  });
+}
+
+void StoreKeeper::collect() {
+  if (!waiting_ && !stopped_) step();
+}
+
+void StoreKeeper::step() {
+  lane_.cancel(step_timer_);
+  step_timer_ = 0;
+  after_step(store_->step(lane_.clock().now(), lane_.clock().wall_now()));
+}
+
+void StoreKeeper::after_step(base::Result<store::Step> step) {
+  if (!step) stop_process(fmt::format("store: background work: {}", step.error().message()));
+  const bool short_of_space = !store_->space().reserve_available;
+  if (short_of_space && !short_of_space_) shared_.to_raft_events->push_always(OutOfSpace{});
+  short_of_space_ = short_of_space;
+  if (step->wait) {
+    waiting_ = true;
+    shared_.any_worker().post([this, wait = std::move(step->wait)]() mutable {
+      auto outcome = wait();
+      lane_.post([this, outcome = std::move(outcome)]() mutable {
+        waiting_ = false;
+        if (!stopped_) after_step(store_->waited(std::move(outcome), lane_.clock().now()));
+      });
+    });
+  } else if (step->again) {
+    step_timer_ = lane_.at(*step->again, [this] {
+      step_timer_ = 0;
+      this->step();
+    });
+  }
+}
+
+}  // namespace keelson::member
