@@ -137,7 +137,7 @@ var cases = []wireCase{
 	{name: "health of an unknown service", ask: call("/grpc.health.v1.Health/Check", message(0, []byte{0x0a, 1, 'x'})),
 		want: `200 application/grpc 5 "unknown service"`},
 	{name: "health service watches", ask: call("/grpc.health.v1.Health/Watch", message(0, nil), field("grpc-timeout", "300m")),
-		want: `200 application/grpc | message...rst CANCEL``},
+		want: `200 application/grpc | message...rst CANCEL`},
 	{name: "no reflection", ask: call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", message(0, nil)),
 		want: `200 application/grpc 12 "unknown service grpc.reflection.v1.ServerReflection"`},
 
@@ -158,7 +158,7 @@ var cases = []wireCase{
 	{name: "deadline of a watch that has answered",
 		ask: openCall(watchPath, message(0, encode(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
 			CreateRequest: &pb.WatchCreateRequest{Key: []byte("wire")}}})), field("grpc-timeout", "300m")),
-		want: `200 application/grpc | message...rst CANCEL``},
+		want: `200 application/grpc | message...rst CANCEL`},
 	{name: "content-type +proto", ask: call(rangePath, get, field("content-type", "application/grpc+proto")),
 		want: `200 application/grpc+proto | message | 0 ""`},
 	{name: "content-type +json is still protobuf", ask: call(rangePath, get, field("content-type", "application/grpc+json")),
