@@ -11,11 +11,14 @@
 // each at its own root. Edits of the running batch are made in place where the node was born in it.
 //
 // Invariants
-//   I1  A published root never changes; what it reaches is freed only after every batch number at
-//   which it
-//       was the root has been released.
+//   I1  A published root never changes, but for chunks that grow beyond what it shows; what it
+//   reaches
+//       is freed only after every batch number at which it was the root has been released.
 //   I2  A key's changes are kept in ascending order of revision; put() and compaction keep it so.
 //   I3  A published batch is never abandoned: histories have one future.
+//
+// Layers, each with its own page: key_index_node.h (pages of the tree), key_index_history.h
+// (changes of one key), key_index_memory.h (what is freed when).
 //
 // Threads: the writer's calls belong to one lane. KeyIndexView is a plain value, used on any lane
 // while its batch is held: the owner publishes, hands views out, and calls release(batch) on the
@@ -68,13 +71,15 @@ class KeyIndexView {
 
    private:
     friend class KeyIndexView;
-    const internal::Tree* tree_ = nullptr;
-    const internal::Node* root_ = nullptr;
     struct Step {
       const internal::Node* node;
-      std::uint32_t slot;
+      std::size_t slot;
     };
-    std::vector<Step> path_;
+    void descend_first(const internal::Node* node);
+    void skip_end_of_leaf();
+
+    const internal::Node* root_ = nullptr;
+    std::vector<Step> path_;   // root to leaf; empty at the end
     mutable std::string key_;  // prefix and suffix put together
   };
   // A cursor at the first key >= `from`.
@@ -85,7 +90,6 @@ class KeyIndexView {
 
  private:
   friend class KeyIndex;
-  const internal::Tree* tree_ = nullptr;
   const internal::Node* root_ = nullptr;
   std::uint64_t batch_ = 0;
 };
@@ -119,8 +123,9 @@ class KeyIndex {
   // Compaction at `floor`, a slice at a time: from keys >= `from`, looking at about `budget` of
   // them, drops all changes older than the newest one <= floor, and that one too if it is a
   // tombstone older than the floor (api.md 2.8). `dropped` receives the revisions that died,
-  // tombstones too, and may be collected. Start from "". At the end done is true; else go on from
-  // `next`, the first key not looked at.
+  // tombstones too, at most `budget` of them; they may be collected. Start from "". At the end done
+  // is true; else go on from `next`. A key with a long history may take several slices; what reads
+  // at >= floor see is the same before, between and after them.
   struct CompactSlice {
     bool done = false;
     std::string next;
@@ -135,7 +140,7 @@ class KeyIndex {
   const Stats& stats() const;
 
  private:
-  std::unique_ptr<internal::Tree> tree_;
+  const std::unique_ptr<internal::Tree> tree_;
 };
 
 }  // namespace keelson::mvcc

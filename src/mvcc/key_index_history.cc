@@ -1,0 +1,434 @@
+#include "mvcc/key_index_history.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "base/check.h"
+
+namespace keelson::mvcc::internal {
+namespace {
+
+constexpr std::uint32_t kChunkMax = 256;     // changes of one chunk
+constexpr std::uint32_t kFirstChunk = 5;     // capacities of a history's first chunk ...
+constexpr std::uint32_t kChainedChunk = 64;  // ... and of one that follows a full one
+constexpr std::size_t kFullBytes = 20;
+constexpr std::size_t kWideBytes = sizeof(Version);
+static_assert(std::is_trivially_copyable_v<Version>);
+static_assert(form_bytes(Form::kThree) == 3 * kFullBytes);
+
+// -- one change --
+
+template <class T>
+T load(const char* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
+
+template <class T>
+void store(char* to, T value) {
+  std::memcpy(to, &value, sizeof(T));
+}
+
+bool fits_full(const Version& v) {
+  if (v.mod.main < 0 || v.mod.main >> 48 != 0 || v.mod.sub < 0 || v.mod.sub >> 16 != 0)
+    return false;
+  if (v.bytes >> 31 != 0) return false;
+  if (v.tombstone) return v.create_revision == 0 && v.version == 0;
+  return v.version >= 0 && v.version >> 32 == 0 && v.create_revision >= 0 &&
+         v.create_revision <= v.mod.main && (v.mod.main - v.create_revision) >> 32 == 0;
+}
+
+void write_short(char* to, const Version& v) {
+  store<std::uint64_t>(
+      to, static_cast<std::uint64_t>(v.mod.main) << 16 | static_cast<std::uint64_t>(v.mod.sub));
+  store<std::uint32_t>(to + 8, v.bytes << 1 | (v.tombstone ? 1 : 0));
+}
+
+void write_full(char* to, const Version& v) {
+  write_short(to, v);
+  store(to + 12, static_cast<std::uint32_t>(v.version));
+  store(to + 16, v.tombstone ? 0 : static_cast<std::uint32_t>(v.mod.main - v.create_revision));
+}
+
+Version read_short(const char* from) {
+  const auto revision = load<std::uint64_t>(from);
+  const auto bytes = load<std::uint32_t>(from + 8);
+  Version v;
+  v.mod = {static_cast<std::int64_t>(revision >> 16), static_cast<std::int64_t>(revision & 0xFFFF)};
+  v.bytes = bytes >> 1;
+  v.tombstone = (bytes & 1) != 0;
+  if (!v.tombstone) {
+    v.create_revision = v.mod.main;
+    v.version = 1;
+  }
+  return v;
+}
+
+Version read_full(const char* from) {
+  Version v = read_short(from);
+  if (!v.tombstone) {
+    v.version = load<std::uint32_t>(from + 12);
+    v.create_revision = v.mod.main - load<std::uint32_t>(from + 16);
+  }
+  return v;
+}
+
+// -- chunks --
+
+struct Chunk;
+
+// What a chunk knows of those before it. `jump` skips many, so that finding an old change takes
+// O(log n) steps: the chain is a skew-binary list (Myers, "An applicative random-access stack",
+// 1983).
+struct Link {
+  const Chunk* previous = nullptr;
+  const Chunk* jump = nullptr;
+  std::uint64_t number = 0;  // previous->number + 1
+  std::uint64_t jump_number = 0;
+};
+
+struct Chunk : Object {
+  std::uint16_t capacity;
+  std::uint16_t used;  // the writer's alone
+  bool wide;           // else full
+  bool chained;        // a Link follows, else it has number 0
+  std::uint16_t unused;
+
+  Link link() const {
+    Link link;
+    if (chained) std::memcpy(&link, this + 1, sizeof(Link));
+    return link;
+  }
+  std::size_t entry_bytes() const { return wide ? kWideBytes : kFullBytes; }
+  std::size_t head_bytes() const { return sizeof(Chunk) + (chained ? sizeof(Link) : 0); }
+  std::size_t bytes() const { return head_bytes() + capacity * entry_bytes(); }
+  const char* entry(std::uint64_t i) const {
+    return reinterpret_cast<const char*>(this) + head_bytes() + i * entry_bytes();
+  }
+  Version at(std::uint64_t i) const { return wide ? load<Version>(entry(i)) : read_full(entry(i)); }
+  std::int64_t main_at(std::uint64_t i) const {
+    return wide ? load<Version>(entry(i)).mod.main
+                : static_cast<std::int64_t>(load<std::uint64_t>(entry(i)) >> 16);
+  }
+  void append(const Version& v) {
+    CHECK_LT(used, capacity);
+    char* to = const_cast<char*>(entry(used));
+    if (wide) {
+      store(to, v);
+    } else {
+      write_full(to, v);
+    }
+    used++;
+  }
+};
+static_assert(sizeof(Chunk) == 16);
+
+Chunk* make_chunk(Memory& memory, std::uint64_t capacity, bool wide, const Link* link) {
+  Chunk head{};
+  head.capacity = static_cast<std::uint16_t>(capacity);
+  head.wide = wide;
+  head.chained = link != nullptr;
+  auto* chunk = static_cast<Chunk*>(memory.allocate(head.bytes()));
+  head.birth = chunk->birth;
+  std::memcpy(static_cast<void*>(chunk), &head, sizeof(Chunk));
+  if (link != nullptr) std::memcpy(static_cast<void*>(chunk + 1), link, sizeof(Link));
+  return chunk;
+}
+
+// The payload of kChunks.
+struct Chunks {
+  Chunk* newest = nullptr;
+  std::uint64_t end = 0;    // in the newest chunk, 1 .. 256
+  std::uint64_t count = 0;  // changes kept
+
+  // The place of the oldest change kept, counted from the start of chunk 0.
+  std::uint64_t first() const { return newest->link().number * kChunkMax + end - count; }
+  std::uint64_t oldest_chunk() const { return first() / kChunkMax; }
+};
+
+Chunks chunks_of(History history) {
+  const auto end_and_count = load<std::uint64_t>(history.bytes + 8);
+  return {load<Chunk*>(history.bytes), end_and_count & 0xFFFF, end_and_count >> 16};
+}
+
+PackedHistory pack(const Chunks& chunks) {
+  CHECK_EQ(chunks.count >> 48, 0u);
+  PackedHistory packed;
+  packed.form = Form::kChunks;
+  store(packed.bytes.data(), chunks.newest);
+  store(packed.bytes.data() + 8, chunks.end | chunks.count << 16);
+  return packed;
+}
+
+// From `newest` back to the newest chunk for which `there` holds, which must hold for the oldest.
+// `there` is asked of chunks that are kept only.
+template <class There>
+const Chunk* walk_back(const Chunk* newest, std::uint64_t oldest, const There& there) {
+  const Chunk* chunk = newest;
+  for (;;) {
+    const Link link = chunk->link();
+    if (link.number <= oldest || there(chunk, link.number)) return chunk;
+    const bool far = link.jump_number >= oldest && !there(link.jump, link.jump_number);
+    chunk = far ? link.jump : link.previous;
+  }
+}
+
+// The kept chunk that holds number `number`.
+const Chunk* chunk_number(const Chunks& chunks, std::uint64_t number) {
+  return walk_back(chunks.newest, chunks.oldest_chunk(),
+                   [&](const Chunk*, std::uint64_t n) { return n <= number; });
+}
+
+Link link_after(const Chunk* previous, std::uint64_t oldest) {
+  const Link back = previous->link();
+  Link link{previous, previous, back.number + 1, back.number};
+  // Two jumps of one length before us: ours spans both.
+  if (back.number > oldest && back.jump_number >= oldest) {
+    const Link jump = back.jump->link();
+    if (jump.jump != nullptr &&
+        back.number - back.jump_number == back.jump_number - jump.jump_number) {
+      link.jump = jump.jump;
+      link.jump_number = jump.jump_number;
+    }
+  }
+  return link;
+}
+
+std::uint64_t grown(std::uint64_t count) {
+  return std::clamp<std::uint64_t>(count + count / 2, kFirstChunk, kChunkMax);
+}
+
+// Chunks with these changes, the newest with room for `capacity` in all.
+Chunks make_chunks(Memory& memory, std::span<const Version> changes, std::uint64_t capacity) {
+  Chunks chunks;
+  std::uint64_t oldest = 0;
+  while (!changes.empty()) {
+    const auto part = changes.first(std::min<std::size_t>(changes.size(), kChunkMax));
+    changes = changes.subspan(part.size());
+    const bool wide = !std::all_of(part.begin(), part.end(), fits_full);
+    const Link link = chunks.newest == nullptr ? Link() : link_after(chunks.newest, oldest);
+    Chunk* chunk = make_chunk(
+        memory,
+        changes.empty() ? std::clamp<std::uint64_t>(capacity, part.size(), kChunkMax) : kChunkMax,
+        wide, chunks.newest == nullptr ? nullptr : &link);
+    for (const Version& v : part) chunk->append(v);
+    chunks = {chunk, part.size(), chunks.count + part.size()};
+  }
+  return chunks;
+}
+
+// Discards (or frees) the chunks of `chunks` with numbers below `until`.
+template <class Free>
+void free_chunks(const Chunks& chunks, std::uint64_t until, const Free& free) {
+  const std::uint64_t oldest = chunks.oldest_chunk();
+  if (oldest >= until) return;
+  const Chunk* chunk = chunk_number(chunks, until - 1);
+  for (;;) {
+    const Link link = chunk->link();
+    free(chunk, chunk->bytes());
+    if (link.number == oldest) return;
+    chunk = link.previous;
+  }
+}
+
+// -- all forms --
+
+std::uint64_t inline_count(Form form) {
+  switch (form) {
+    case Form::kFresh:
+    case Form::kTombstone:
+    case Form::kPut:
+      return 1;
+    case Form::kTwo:
+      return 2;
+    case Form::kThree:
+      return 3;
+    case Form::kChild:
+    case Form::kChunks:
+      break;
+  }
+  base::check_failed(__FILE__, __LINE__, "a history inside its leaf");
+}
+
+Version inline_change(History history, std::uint64_t i) {
+  const bool is_short = history.form == Form::kFresh || history.form == Form::kTombstone;
+  return is_short ? read_short(history.bytes) : read_full(history.bytes + i * kFullBytes);
+}
+
+PackedHistory make_with_capacity(Memory& memory, std::span<const Version> changes,
+                                 std::uint64_t capacity) {
+  CHECK(!changes.empty());
+  if (changes.size() > 3 || !std::all_of(changes.begin(), changes.end(), fits_full)) {
+    return pack(make_chunks(memory, changes, capacity));
+  }
+  PackedHistory packed;
+  const Version& first = changes.front();
+  if (changes.size() == 1 && first.tombstone) {
+    packed.form = Form::kTombstone;
+    write_short(packed.bytes.data(), first);
+  } else if (changes.size() == 1 && first.version == 1 && first.create_revision == first.mod.main) {
+    packed.form = Form::kFresh;
+    write_short(packed.bytes.data(), first);
+  } else {
+    constexpr std::array<Form, 3> kForms = {Form::kPut, Form::kTwo, Form::kThree};
+    packed.form = kForms[changes.size() - 1];
+    char* to = packed.bytes.data();
+    for (const Version& v : changes) write_full(to, v), to += kFullBytes;
+  }
+  return packed;
+}
+
+// A new history of the newest `count` changes and perhaps one more; the old one is discarded.
+PackedHistory rebuild(Memory& memory, History history, std::uint64_t count, const Version* more) {
+  std::vector<Version> changes;
+  append_changes(history, change_count(history) - count, count, changes);
+  std::uint64_t capacity = changes.size();
+  if (more != nullptr) {
+    changes.push_back(*more);
+    capacity = grown(changes.size());
+  }
+  const PackedHistory packed = make_with_capacity(memory, changes, capacity);
+  discard_history(memory, history);
+  return packed;
+}
+
+}  // namespace
+
+std::uint64_t change_count(History history) {
+  return history.form == Form::kChunks ? chunks_of(history).count : inline_count(history.form);
+}
+
+Version newest_change(History history) {
+  if (history.form != Form::kChunks) return inline_change(history, inline_count(history.form) - 1);
+  const Chunks chunks = chunks_of(history);
+  return chunks.newest->at(chunks.end - 1);
+}
+
+Found find_change(History history, std::int64_t revision) {
+  if (history.form != Form::kChunks) {
+    for (std::uint64_t i = inline_count(history.form); i > 0; i--) {
+      const Version v = inline_change(history, i - 1);
+      if (v.mod.main <= revision) return {i, v};
+    }
+    return {};
+  }
+  const Chunks chunks = chunks_of(history);
+  if (chunks.newest->main_at(chunks.end - 1) <= revision) {
+    return {chunks.count, chunks.newest->at(chunks.end - 1)};
+  }
+  const std::uint64_t first = chunks.first(), oldest = first / kChunkMax;
+  const auto low_of = [&](std::uint64_t number) {
+    return number == oldest ? first % kChunkMax : std::uint64_t{0};
+  };
+  const Chunk* chunk =
+      walk_back(chunks.newest, oldest, [&](const Chunk* candidate, std::uint64_t number) {
+        return candidate->main_at(low_of(number)) <= revision;
+      });
+  const std::uint64_t number = chunk->link().number;
+  std::uint64_t low = low_of(number), high = chunk == chunks.newest ? chunks.end : kChunkMax;
+  while (low < high) {  // the first change beyond `revision`
+    const std::uint64_t middle = (low + high) / 2;
+    if (chunk->main_at(middle) <= revision) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  const std::uint64_t rank = number * kChunkMax + low - first;
+  return rank == 0 ? Found() : Found{rank, chunk->at(low - 1)};
+}
+
+void append_changes(History history, std::uint64_t first, std::uint64_t limit,
+                    std::vector<Version>& out) {
+  const std::uint64_t count = change_count(history);
+  if (first >= count) return;
+  const std::uint64_t last = first + std::min(limit, count - first);
+  if (history.form != Form::kChunks) {
+    for (std::uint64_t i = first; i < last; i++) out.push_back(inline_change(history, i));
+    return;
+  }
+  if (first == last) return;
+  const Chunks chunks = chunks_of(history);
+  const std::uint64_t begin = chunks.first() + first, end = chunks.first() + last;
+  std::vector<const Chunk*> run;  // newest first
+  const Chunk* chunk = chunk_number(chunks, (end - 1) / kChunkMax);
+  for (std::uint64_t n = (end - 1) / kChunkMax;; n--, chunk = chunk->link().previous) {
+    run.push_back(chunk);
+    if (n == begin / kChunkMax) break;
+  }
+  for (std::uint64_t place = begin; place < end; place++) {
+    const std::uint64_t back = (end - 1) / kChunkMax - place / kChunkMax;
+    out.push_back(run[back]->at(place % kChunkMax));
+  }
+}
+
+PackedHistory make_history(Memory& memory, std::span<const Version> changes) {
+  return make_with_capacity(memory, changes, changes.size());
+}
+
+PackedHistory with_change(Memory& memory, History history, const Version& change) {
+  if (history.form != Form::kChunks) {
+    std::array<Version, 4> changes;
+    const std::uint64_t count = inline_count(history.form);
+    for (std::uint64_t i = 0; i < count; i++) changes[i] = inline_change(history, i);
+    changes[count] = change;
+    return make_with_capacity(memory, std::span(changes).first(count + 1), kFirstChunk);
+  }
+  const Chunks chunks = chunks_of(history);
+  Chunk* newest = chunks.newest;
+  CHECK_EQ(newest->used, chunks.end);  // histories have one future
+  const bool fits = newest->wide || fits_full(change);
+  if (chunks.end < newest->capacity && fits) {
+    newest->append(change);
+    return pack({newest, chunks.end + 1, chunks.count + 1});
+  }
+  // Few are kept: copy them, leave what was compacted behind.
+  if (chunks.count <= kChunkMax / 2) return rebuild(memory, history, chunks.count, &change);
+  if (chunks.end == kChunkMax) {
+    const Link link = link_after(newest, chunks.oldest_chunk());
+    Chunk* next = make_chunk(memory, kChainedChunk, !fits_full(change), &link);
+    next->append(change);
+    return pack({next, 1, chunks.count + 1});
+  }
+  // A larger or wider copy of the newest chunk; places in the chain stay as they are.
+  const Link link = newest->link();
+  Chunk* copy = make_chunk(memory, grown(chunks.end + 1), newest->wide || !fits,
+                           newest->chained ? &link : nullptr);
+  for (std::uint64_t i = 0; i < chunks.end; i++) copy->append(newest->at(i));
+  copy->append(change);
+  memory.discard(newest, newest->bytes());
+  return pack({copy, chunks.end + 1, chunks.count + 1});
+}
+
+PackedHistory without_oldest(Memory& memory, History history, std::uint64_t dropped) {
+  const std::uint64_t count = change_count(history);
+  CHECK_LT(dropped, count);
+  const std::uint64_t left = count - dropped;
+  if (history.form != Form::kChunks) return rebuild(memory, history, left, nullptr);
+  const Chunks chunks = chunks_of(history);
+  const Chunks kept{chunks.newest, chunks.end, left};
+  const std::uint64_t held =
+      (chunks.newest->link().number - kept.oldest_chunk()) * kChunkMax + chunks.newest->capacity;
+  if (left <= 3 || left * 4 <= held) return rebuild(memory, history, left, nullptr);
+  free_chunks(chunks, kept.oldest_chunk(),
+              [&](const Chunk* chunk, std::size_t bytes) { memory.discard(chunk, bytes); });
+  return pack(kept);
+}
+
+void discard_history(Memory& memory, History history) {
+  if (history.form != Form::kChunks) return;
+  const Chunks chunks = chunks_of(history);
+  free_chunks(chunks, chunks.newest->link().number + 1,
+              [&](const Chunk* chunk, std::size_t bytes) { memory.discard(chunk, bytes); });
+}
+
+void destroy_history(Memory& memory, History history) {
+  if (history.form != Form::kChunks) return;
+  const Chunks chunks = chunks_of(history);
+  free_chunks(chunks, chunks.newest->link().number + 1,
+              [&](const Chunk* chunk, std::size_t bytes) { memory.destroy(chunk, bytes); });
+}
+
+}  // namespace keelson::mvcc::internal
