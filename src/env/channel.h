@@ -1,8 +1,9 @@
 // Channel<T>: the bounded hand-over of values to one lane, in order, from any number of lanes.
 //
-// Values gather while the consumer is busy or asleep; it gets them as one vector in one job, so it is woken
-// once per batch. A push beyond the bound is refused and the caller says what full means (drop, refuse the
-// request, fall back). Values left when the channel is destroyed are destroyed with it.
+// Values gather while the consumer is busy or asleep; it gets them as one vector in one job, so it
+// is woken once per batch. A push beyond the bound is refused and the caller says what full means
+// (drop, refuse the request, fall back). Values left when the channel is destroyed are destroyed
+// with it.
 //
 // Lifetime: destroy it on the consumer lane, after the last push.
 #pragma once
@@ -34,8 +35,8 @@ class Channel {
 
   // False, and the value untouched, if `capacity` values wait already.
   [[nodiscard]] bool push(T&& value) { return push_if(std::move(value), state_->capacity); }
-  // For messages that must not be lost and whose number is bounded by other means (answers to what was
-  // asked for): never refused.
+  // For messages that must not be lost and whose number is bounded by other means (answers to what
+  // was asked for): never refused.
   void push_always(T value) { CHECK(push_if(std::move(value), static_cast<std::size_t>(-1))); }
 
   std::size_t size() const {

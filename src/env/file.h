@@ -1,8 +1,8 @@
 // Files and directories. Calls block: they belong to lanes that may (log, store, worker), but for
 // try_read_at, which answers kCold instead.
 //
-// A write or sync that failed leaves durability in doubt; whoever called stops the process (docs: STYLE of
-// errors in ARCHITECTURE). Paths are absolute or relative to the working directory.
+// A write or sync that failed leaves durability in doubt; whoever called stops the process (docs:
+// STYLE of errors in ARCHITECTURE). Paths are absolute or relative to the working directory.
 #pragma once
 
 #include <cstdint>
@@ -23,28 +23,33 @@ class File {
 
   // Exactly out.size() bytes unless the file ends first; returns how many. Any thread.
   virtual base::Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) const = 0;
-  // As read_at, but only what is in memory: nullopt ("cold") if any part of it would wait for the disk. A
-  // short answer of the kernel counts as cold, so what reaches past the end of the file always does.
+  // As read_at, but only what is in memory: nullopt ("cold") if any part of it would wait for the
+  // disk. A short answer of the kernel counts as cold, so what reaches past the end of the file
+  // always does.
   virtual std::optional<base::Result<std::size_t>> try_read_at(std::uint64_t offset,
                                                                std::span<char> out) const = 0;
-  // All of the parts, one after the other, at `offset`. After an error any prefix may have been written.
-  virtual base::Result<> write_at(std::uint64_t offset, std::span<const std::string_view> parts) = 0;
+  // All of the parts, one after the other, at `offset`. After an error any prefix may have been
+  // written.
+  virtual base::Result<> write_at(std::uint64_t offset,
+                                  std::span<const std::string_view> parts) = 0;
   base::Result<> write_at(std::uint64_t offset, std::string_view bytes) {
     return write_at(offset, std::span(&bytes, 1));
   }
-  // fdatasync: bytes and size are durable when it returns; the name is not (sync_directory). After an error
-  // nobody knows what is, and a second sync that succeeds says nothing about the bytes of the first.
+  // fdatasync: bytes and size are durable when it returns; the name is not (sync_directory). After
+  // an error nobody knows what is, and a second sync that succeeds says nothing about the bytes of
+  // the first.
   virtual base::Result<> sync() = 0;
-  // Starts write-back of a range (sync_file_range WRITE); with `wait`, waits for it too. A hint about
-  // pace, no promise about durability. But an error is one of writing: the kernel tells it once, so it
-  // weighs as much as that of a sync.
+  // Starts write-back of a range (sync_file_range WRITE); with `wait`, waits for it too. A hint
+  // about pace, no promise about durability. But an error is one of writing: the kernel tells it
+  // once, so it weighs as much as that of a sync.
   virtual base::Result<> push_out(std::uint64_t offset, std::uint64_t length, bool wait) = 0;
   virtual base::Result<std::uint64_t> size() const = 0;
   virtual base::Result<> truncate(std::uint64_t size) = 0;
-  // Room for [0, size), extending the file; reads as zeros. Falls back to truncate where unsupported.
+  // Room for [0, size), extending the file; reads as zeros. Falls back to truncate where
+  // unsupported.
   virtual base::Result<> preallocate(std::uint64_t size) = 0;
-  // Exclusive lock of the whole file, not waiting: open-file-description lock, flock where that is not
-  // to be had. False if somebody else holds it. Held until unlock or close.
+  // Exclusive lock of the whole file, not waiting: open-file-description lock, flock where that is
+  // not to be had. False if somebody else holds it. Held until unlock or close.
   virtual base::Result<bool> try_lock() = 0;
   virtual base::Result<> unlock() = 0;
   virtual const std::string& path() const = 0;
@@ -52,9 +57,9 @@ class File {
 
 enum class OpenMode {
   kRead,
-  kReadWrite,    // must exist
-  kCreate,       // read and write; made if absent
-  kCreateNew,    // read and write; must not exist
+  kReadWrite,  // must exist
+  kCreate,     // read and write; made if absent
+  kCreateNew,  // read and write; must not exist
 };
 
 struct FileStatus {
@@ -73,8 +78,8 @@ class FileSystem {
   virtual base::Result<std::optional<FileStatus>> status(const std::string& path) = 0;
   // Names in a directory, sorted, without "." and "..".
   virtual base::Result<std::vector<std::string>> list(const std::string& path) = 0;
-  // With parents, mode 0700; fine if it is there. Those it makes are durable when it returns, so that
-  // nobody need know how many of the parents were new.
+  // With parents, mode 0700; fine if it is there. Those it makes are durable when it returns, so
+  // that nobody need know how many of the parents were new.
   virtual base::Result<> make_directories(const std::string& path) = 0;
   // Atomic: after a crash `to` is the old file or the new one. Replaces a file.
   virtual base::Result<> rename(const std::string& from, const std::string& to) = 0;

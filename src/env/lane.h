@@ -1,8 +1,9 @@
-// Lane: a FIFO of jobs, each run to completion. All concurrency of the server is lanes that post to lanes.
+// Lane: a FIFO of jobs, each run to completion. All concurrency of the server is lanes that post to
+// lanes.
 //
 // Which lanes share a thread is decided once at start (env/posix) or by a seeded scheduler
-// (env/simulated); nothing else depends on it. What a lane owns is touched by its jobs only. Jobs posted
-// from one lane to another run in the order they were posted.
+// (env/simulated); nothing else depends on it. What a lane owns is touched by its jobs only. Jobs
+// posted from one lane to another run in the order they were posted.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +25,13 @@ class Lane {
   // through a Channel (env/channel.h), which has a bound.
   virtual void post(base::Job job) = 0;
 
-  // Runs `job` once at the end of the current turn of this lane, after the jobs already queued for it:
-  // the place to flush what a turn gathered. From this lane only.
+  // Runs `job` once at the end of the current turn of this lane, after the jobs already queued for
+  // it: the place to flush what a turn gathered. From this lane only.
   virtual void at_turn_end(base::Job job) = 0;
 
-  // Runs `job` on this lane once `due` has come. From this lane only, as is cancel, which forgets a timer
-  // that has not run yet and otherwise does nothing.
+  // Runs `job` on this lane once `due` has come, never from within this call; how much later
+  // depends on the lane's other jobs and, on real threads, a millisecond. From this lane only, as
+  // is cancel, which forgets a timer that has not run yet and otherwise does nothing.
   virtual TimerId at(base::TimePoint due, base::Job job) = 0;
   virtual void cancel(TimerId timer) = 0;
 

@@ -1,0 +1,361 @@
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <csignal>
+#include <latch>
+#include <thread>
+
+#include "base/random.h"
+#include "env/channel.h"
+#include "env/posix/runtime.h"
+
+namespace keelson::env::posix {
+namespace {
+
+using base::Milliseconds;
+
+// Runs `work` in the lane and waits for it.
+template <class Work>
+void run_in(Lane& lane, Work work) {
+  std::latch done(1);
+  lane.post([&] {
+    work();
+    done.count_down();
+  });
+  done.wait();
+}
+
+class LaneTest : public ::testing::Test {
+ protected:
+  LaneTest() { runtime_.start(); }
+
+  Runtime runtime_{{{"io", "front"}, {"raft", "front"}, {"log", "a thread with a long name"}}};
+  Lane& io_ = runtime_.lane("io");
+  Lane& raft_ = runtime_.lane("raft");
+  Lane& log_ = runtime_.lane("log");
+};
+
+TEST_F(LaneTest, LanesOfOneNameOfThreadShareIt) {
+  std::thread::id io, raft, log;
+  char name[16];
+  run_in(io_, [&] { io = std::this_thread::get_id(); });
+  run_in(raft_, [&] { raft = std::this_thread::get_id(); });
+  run_in(log_, [&] {
+    log = std::this_thread::get_id();
+    ::pthread_getname_np(::pthread_self(), name, sizeof name);
+  });
+  EXPECT_EQ(io, raft);
+  EXPECT_NE(io, log);
+  EXPECT_STREQ(name, "a thread with a");
+  EXPECT_EQ(log_.name(), "log");
+}
+
+TEST_F(LaneTest, IsCurrentInItsOwnJobsOnly) {
+  run_in(io_, [&] {
+    EXPECT_TRUE(io_.is_current());
+    EXPECT_FALSE(raft_.is_current()) << "the same thread, another lane";
+    EXPECT_FALSE(log_.is_current());
+  });
+  EXPECT_FALSE(io_.is_current());
+}
+
+TEST_F(LaneTest, JobsFromManyThreadsArriveInTheOrderOfEach) {
+  constexpr int kJobs = 20'000;
+  std::vector<int> last(4, -1);
+  bool in_order = true;
+  std::latch done(4);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; t++) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kJobs; i++) {
+        io_.post([&, t, i] {
+          in_order &= last[t] == i - 1;
+          last[t] = i;
+          if (i == kJobs - 1) done.count_down();
+        });
+      }
+    });
+  }
+  done.wait();
+  for (auto& thread : threads) thread.join();
+  EXPECT_TRUE(in_order);
+}
+
+TEST_F(LaneTest, ALaneThatSleepsIsWokenEachTime) {
+  // Each job finds the other lane idle, most likely asleep; a lost wake-up would last a second
+  // each.
+  std::latch done(1);
+  int hops = 0;
+  std::function<void()> hop = [&] {
+    if (++hops == 10'000) return done.count_down();
+    (log_.is_current() ? io_ : log_).post([&] { hop(); });
+  };
+  const auto start = runtime_.clock().now();
+  io_.post([&] { hop(); });
+  done.wait();
+  EXPECT_LT(runtime_.clock().now() - start, base::Seconds(30));
+}
+
+TEST_F(LaneTest, AHookRunsOnceAfterTheJobsQueuedBeforeIt) {
+  std::vector<std::string> trace;
+  std::latch done(1);
+  io_.post([&] {
+    io_.post([&] { trace.push_back("queued before"); });
+    io_.at_turn_end([&] {
+      trace.push_back("hook");
+      io_.post([&] {
+        trace.push_back("posted by the hook");
+        done.count_down();
+      });
+    });
+    trace.push_back("job");
+  });
+  done.wait();
+  EXPECT_EQ(trace,
+            (std::vector<std::string>{"job", "queued before", "hook", "posted by the hook"}));
+}
+
+TEST_F(LaneTest, AHookWaitsForAQueueOfManyTurns) {
+  constexpr int kJobs = 5000;  // far more than a turn takes
+  int ran = 0, ran_at_hook = 0;
+  std::latch done(1);
+  io_.post([&] {
+    for (int i = 0; i < kJobs; i++) io_.post([&] { ran++; });
+    io_.at_turn_end([&] {
+      ran_at_hook = ran;
+      done.count_down();
+    });
+  });
+  done.wait();
+  EXPECT_EQ(ran_at_hook, kJobs);
+}
+
+TEST_F(LaneTest, AHookMadeByAHookRunsTooThoughNothingElseHappens) {
+  std::latch done(1);
+  io_.post([&] { io_.at_turn_end([&] { io_.at_turn_end([&] { done.count_down(); }); }); });
+  done.wait();
+}
+
+TEST_F(LaneTest, TimersRunInTheOrderOfTheirTimesAndNotBefore) {
+  std::vector<int> order;
+  bool early = false;
+  std::latch done(4);
+  io_.post([&] {
+    const auto now = io_.clock().now();
+    for (const int i : {3, 1, 2, 0}) {
+      const auto due = now + Milliseconds(2 * i);
+      io_.at(due, [&, i, due] {
+        early |= io_.clock().now() < due;
+        order.push_back(i);
+        done.count_down();
+      });
+    }
+    EXPECT_TRUE(order.empty()) << "a timer never runs within at()";
+  });
+  done.wait();
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_FALSE(early);
+}
+
+TEST_F(LaneTest, ACancelledTimerDoesNotRun) {
+  bool ran = false;
+  std::latch done(1);
+  auto owned = std::make_shared<int>(1);
+  const std::weak_ptr<int> watched = owned;
+  io_.post([&] {
+    const TimerId first = io_.after(Milliseconds(1), [&, owned = std::move(owned)] { ran = true; });
+    io_.after(Milliseconds(2), [&] { done.count_down(); });
+    EXPECT_NE(first, 0u);
+    io_.cancel(first);
+    EXPECT_TRUE(watched.expired()) << "what it owned goes at once";
+    io_.cancel(first);  // and again does nothing
+    io_.cancel(0);
+  });
+  done.wait();
+  EXPECT_FALSE(ran);
+}
+
+TEST_F(LaneTest, ATimerMayCancelAnotherThatIsDueToo) {
+  std::vector<int> ran;
+  std::latch done(1);
+  io_.post([&] {
+    const auto due = io_.clock().now();
+    auto second = std::make_shared<TimerId>();
+    io_.at(due, [&, second] {
+      ran.push_back(1);
+      io_.cancel(*second);
+    });
+    *second = io_.at(due, [&] { ran.push_back(2); });
+    io_.at(due, [&] { done.count_down(); });
+  });
+  done.wait();
+  EXPECT_EQ(ran, std::vector<int>{1});
+}
+
+TEST_F(LaneTest, AnIdleLaneTakesNoTime) {
+  rusage before, after;
+  ::getrusage(RUSAGE_SELF, &before);
+  std::latch done(1);
+  io_.post([&] { io_.after(Milliseconds(100), [&] { done.count_down(); }); });
+  done.wait();
+  ::getrusage(RUSAGE_SELF, &after);
+  const auto spent = [](const rusage& usage) {
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1'000'000 + usage.ru_utime.tv_usec +
+           usage.ru_stime.tv_usec;
+  };
+  EXPECT_LT(spent(after) - spent(before), 50'000)
+      << "microseconds; a lane that spins takes 100,000";
+}
+
+TEST(RuntimeTest, JobsPostedBeforeStartWaitForIt) {
+  Runtime runtime({{"io", "io"}});
+  std::atomic<int> ran = 0;
+  runtime.lane("io").post([&] { ran++; });
+  EXPECT_EQ(ran, 0);
+  runtime.start();
+  runtime.stop();
+  EXPECT_EQ(ran, 1);
+}
+
+TEST(RuntimeTest, StopRunsWhatIsQueuedAndWhatThatQueues) {
+  Runtime runtime({{"a", "a"}, {"b", "b"}, {"c", "c"}});
+  Lane* lanes[] = {&runtime.lane("a"), &runtime.lane("b"), &runtime.lane("c")};
+  runtime.start();
+  std::atomic<int> ran = 0;
+  std::function<void(int)> chain = [&](int left) {
+    ran++;
+    if (left > 0) lanes[left % 3]->post([&, left] { chain(left - 1); });
+  };
+  lanes[0]->post([&] { chain(100); });
+  runtime.stop();
+  EXPECT_EQ(ran, 101);
+}
+
+TEST(RuntimeTest, StopCutsShortWhoNeverEnds) {
+  Runtime runtime({{"a", "a"}});
+  Lane& lane = runtime.lane("a");
+  runtime.start();
+  std::function<void()> again = [&] { lane.post([&] { again(); }); };
+  again();
+  runtime.stop();
+}
+
+TEST(RuntimeTest, WhatNeverRanIsDestroyedAndMayPostAsItGoes) {
+  auto owned = std::make_shared<int>(1);
+  const std::weak_ptr<int> watched = owned;
+  {
+    Runtime runtime({{"a", "a"}, {"b", "b"}});
+    Lane& a = runtime.lane("a");
+    Lane& b = runtime.lane("b");
+    const auto posts = [&b, owned = std::move(owned)](int*) { b.post([owned] {}); };
+    a.post([guard = std::shared_ptr<int>(nullptr, posts)] {});
+    a.after(base::Seconds(1000), [guard = std::shared_ptr<int>(nullptr, posts)] {});
+  }
+  EXPECT_TRUE(watched.expired());
+}
+
+TEST(RuntimeTest, SignalsBecomeJobs) {
+  Runtime runtime({{"io", "io"}});
+  Lane& io = runtime.lane("io");
+  std::vector<int> seen;
+  std::latch one(1), two(1);
+  runtime.on_signals({SIGUSR1, SIGUSR2}, io, [&](int signal) {
+    EXPECT_TRUE(io.is_current());
+    seen.push_back(signal);
+    (seen.size() == 1 ? one : two).count_down();
+  });
+  runtime.start();
+  ::raise(SIGUSR1);
+  one.wait();
+  ::raise(SIGUSR2);
+  two.wait();
+  EXPECT_EQ(seen, (std::vector<int>{SIGUSR1, SIGUSR2}));
+}
+
+TEST(RuntimeDeathTest, AnExceptionEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        Runtime runtime({{"io", "io"}});
+        runtime.start();
+        runtime.lane("io").post([] { throw std::runtime_error("what happened"); });
+        runtime.stop();
+      },
+      "thread io: uncaught exception: what happened");
+}
+
+TEST(RuntimeDeathTest, TimersAndHooksBelongToTheLane) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        Runtime runtime({{"io", "io"}});
+        runtime.start();
+        runtime.lane("io").after(Milliseconds(1), [] {});
+      },
+      "CHECK is_mine");
+}
+
+TEST_F(LaneTest, AChannelHandsOverBatchesInOrderAndRefusesBeyondItsBound) {
+  std::vector<std::vector<int>> batches;
+  std::unique_ptr<Channel<int>> channel;
+  std::latch entered(1), go_on(1), done(1);
+  run_in(log_, [&] {
+    channel = std::make_unique<Channel<int>>(log_, 3, [&](std::vector<int> batch) {
+      batches.push_back(std::move(batch));
+      if (batches.back().back() == 99) done.count_down();
+    });
+  });
+  log_.post([&] {  // the consumer is busy
+    entered.count_down();
+    go_on.wait();
+  });
+  entered.wait();
+  for (int i = 1; i <= 3; i++) EXPECT_TRUE(channel->push(int(i)));
+  EXPECT_FALSE(channel->push(4));
+  channel->push_always(5);
+  EXPECT_EQ(channel->size(), 4u);
+  go_on.count_down();
+  run_in(log_, [] {});
+  channel->push_always(99);
+  done.wait();
+  EXPECT_EQ(batches, (std::vector<std::vector<int>>{{1, 2, 3, 5}, {99}}));
+  run_in(log_, [&] { channel.reset(); });
+}
+
+TEST_F(LaneTest, AChannelLosesNothingUnderLoad) {
+  constexpr int kValues = 30'000;
+  std::vector<int> got;
+  std::latch done(1);
+  std::unique_ptr<Channel<int>> channel;
+  run_in(log_, [&] {
+    channel = std::make_unique<Channel<int>>(log_, 16, [&](std::vector<int> batch) {
+      EXPECT_LE(batch.size(), 16u);
+      got.insert(got.end(), batch.begin(), batch.end());
+      if (got.size() == kValues) done.count_down();
+    });
+  });
+  std::function<void(int)> produce = [&](int next) {
+    while (next < kValues && channel->push(int(next))) next++;
+    if (next < kValues) io_.post([&, next] { produce(next); });
+  };
+  io_.post([&] { produce(0); });
+  done.wait();
+  for (int i = 0; i < kValues; i++) ASSERT_EQ(got[i], i);
+  run_in(log_, [&] { channel.reset(); });
+}
+
+TEST_F(LaneTest, AChannelThatIsDestroyedDropsWhatWaits) {
+  auto value = std::make_shared<int>(1);
+  const std::weak_ptr<int> watched = value;
+  run_in(io_, [&] {
+    Channel<std::shared_ptr<int>> channel(io_, 8, [](auto) { FAIL() << "it has gone"; });
+    EXPECT_TRUE(channel.push(std::move(value)));
+  });
+  run_in(io_, [] {});
+  EXPECT_TRUE(watched.expired());
+}
+
+}  // namespace
+}  // namespace keelson::env::posix

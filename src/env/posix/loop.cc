@@ -1,0 +1,242 @@
+#include "env/posix/loop.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+
+namespace keelson::env::posix {
+namespace {
+
+thread_local const Loop* current_loop = nullptr;
+
+constexpr base::Duration kSleepMax = base::Seconds(1);
+
+[[noreturn]] void die(const std::string& thread, const char* what) {
+  std::fprintf(stderr, "thread %s: uncaught exception: %s\n", thread.c_str(), what);
+  std::fflush(stderr);
+  std::abort();
+}
+
+}  // namespace
+
+struct Loop::Reactor {
+  explicit Reactor(boost::asio::io_context& io) : work(io.get_executor()), first(io) {}
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
+  // Makes Asio open what it needs now, not when the process may be out of descriptors.
+  boost::asio::posix::stream_descriptor first;
+};
+
+Loop::Loop(std::string name, Clock& clock)
+    : name_(std::move(name)),
+      clock_(clock),
+      io_(std::make_unique<boost::asio::io_context>(1)),
+      reactor_(std::make_unique<Reactor>(*io_)),
+      read_buffer_(std::make_unique_for_overwrite<char[]>(kReadBufferBytes)) {}
+
+Loop::~Loop() { CHECK(!running_); }
+
+bool Loop::discard() {
+  CHECK(!running_);
+  if (timers_.empty() && hooks_.empty() && queue_.empty() && shared_.empty()) return false;
+  // What jobs own may cancel timers or post as it goes: the containers must be sound by then.
+  queue_head_ = 0;
+  const auto timers = std::exchange(timers_, {});
+  timer_dues_.clear();
+  const auto hooks = std::exchange(hooks_, {});
+  const auto queue = std::exchange(queue_, {});
+  const auto shared = std::exchange(shared_, {});
+  return true;
+}
+
+void Loop::start() {
+  CHECK(!running_);
+  running_ = true;
+  thread_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
+    current_loop = this;
+    try {
+      run();
+    } catch (const std::exception& exception) {
+      die(name_, exception.what());
+    } catch (...) {
+      die(name_, "of unknown type");
+    }
+  });
+}
+
+void Loop::stop() {
+  CHECK(!is_current());
+  if (!running_) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  boost::asio::post(*io_, [] {});
+  thread_.join();
+  running_ = false;
+}
+
+bool Loop::is_current() const { return current_loop == this; }
+
+void Loop::post(LoopLane* lane, base::Job job) {
+  if (is_current()) {
+    queue_.push_back({lane, std::move(job)});
+    jobs_queued_++;
+    return;
+  }
+  bool wake = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    shared_.push_back({lane, std::move(job)});
+    wake = std::exchange(sleeping_, false);
+  }
+  if (wake) boost::asio::post(*io_, [] {});
+}
+
+void Loop::at_turn_end(LoopLane* lane, base::Job job) {
+  hooks_.push_back({lane, std::move(job), jobs_queued_});
+}
+
+TimerId Loop::at(LoopLane* lane, base::TimePoint due, base::Job job) {
+  const TimerId timer = ++last_timer_;
+  timers_.emplace(std::pair(due, timer), Queued{lane, std::move(job)});
+  timer_dues_.emplace(timer, due);
+  return timer;
+}
+
+void Loop::cancel(TimerId timer) {
+  const auto due = timer_dues_.find(timer);
+  if (due == timer_dues_.end()) return;
+  const auto it = timers_.find(std::pair(due->second, timer));
+  const base::Job job =
+      std::move(it->second.job);  // destroyed last: it may own what cancels others
+  timers_.erase(it);
+  timer_dues_.erase(due);
+}
+
+void Loop::run() {
+  for (;;) {
+    poll_io();
+    run_timers();
+    take_shared();
+    run_jobs();
+    run_hooks();
+    const std::scoped_lock lock(mutex_);
+    if (stopping_) return;
+  }
+}
+
+void Loop::poll_io() {
+  std::size_t handled = 0;
+  if (const auto wait = until_next_timer(); wait > base::Duration::zero() && may_sleep()) {
+    handled = io_->run_one_for(wait);
+  }
+  while (handled < kIoPerTurn && io_->poll_one() > 0) handled++;
+}
+
+bool Loop::may_sleep() {
+  if (queue_head_ < queue_.size() || !hooks_.empty()) return false;
+  const std::scoped_lock lock(mutex_);
+  sleeping_ = shared_.empty() && !stopping_;
+  return sleeping_;
+}
+
+base::Duration Loop::until_next_timer() const {
+  if (timers_.empty()) return kSleepMax;
+  return std::min(kSleepMax, timers_.begin()->first.first - clock_.now());
+}
+
+void Loop::take_shared() {
+  std::vector<Queued> taken;
+  {
+    const std::scoped_lock lock(mutex_);
+    sleeping_ = false;
+    if (shared_.empty()) return;
+    if (queue_.empty()) {  // keeps both buffers in use
+      queue_.swap(shared_);
+      jobs_queued_ += queue_.size();
+      return;
+    }
+    taken.swap(shared_);
+  }
+  jobs_queued_ += taken.size();
+  std::move(taken.begin(), taken.end(), std::back_inserter(queue_));
+}
+
+void Loop::run_timers() {
+  if (timers_.empty()) return;
+  const auto now = clock_.now();
+  for (std::size_t left = timers_.size(); left > 0 && !timers_.empty(); left--) {
+    const auto it = timers_.begin();
+    const auto [due, timer] = it->first;
+    if (due > now) return;
+    Queued queued = std::move(it->second);
+    timers_.erase(it);
+    timer_dues_.erase(timer);
+    execute(queued.lane, std::move(queued.job));
+  }
+}
+
+void Loop::run_jobs() {
+  for (std::size_t ran = 0; ran < kJobsPerTurn && queue_head_ < queue_.size(); ran++) {
+    auto [lane, job] = std::move(queue_[queue_head_++]);  // running it may move the queue
+    execute(lane, std::move(job));
+    jobs_run_++;
+  }
+  if (queue_head_ == queue_.size()) {
+    queue_.clear();
+    queue_head_ = 0;
+  } else if (queue_head_ > queue_.size() / 2) {
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(queue_head_));
+    queue_head_ = 0;
+  }
+}
+
+void Loop::run_hooks() {
+  if (hooks_.empty()) return;
+  auto hooks = std::exchange(hooks_, {});
+  for (auto& hook : hooks) {
+    if (hook.after <= jobs_run_) {
+      execute(hook.lane, std::move(hook.job));
+    } else {
+      hooks_.push_back(std::move(hook));
+    }
+  }
+}
+
+void Loop::execute(LoopLane* lane, base::Job job) {
+  current_lane_ = lane;
+  job();
+  job = nullptr;  // what it owned goes in its lane too
+  current_lane_ = nullptr;
+}
+
+void LoopLane::post(base::Job job) { loop_.post(this, std::move(job)); }
+
+void LoopLane::at_turn_end(base::Job job) {
+  CHECK(is_mine());
+  loop_.at_turn_end(this, std::move(job));
+}
+
+TimerId LoopLane::at(base::TimePoint due, base::Job job) {
+  CHECK(is_mine());
+  return loop_.at(this, due, std::move(job));
+}
+
+void LoopLane::cancel(TimerId timer) {
+  CHECK(is_mine());
+  loop_.cancel(timer);
+}
+
+bool LoopLane::is_current() const { return loop_.is_current() && loop_.current_lane() == this; }
+
+bool LoopLane::is_mine() const { return is_current() || !loop_.is_running(); }
+
+}  // namespace keelson::env::posix

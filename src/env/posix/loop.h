@@ -1,0 +1,152 @@
+// Loop: one thread that runs the jobs, timers and I/O of its lanes. Internal to env/posix.
+//
+// A turn:   I/O that is ready -> timers that are due -> queued jobs -> turn-end hooks -> sleep if
+// idle
+//
+// L1  A turn handles at most kIoPerTurn I/O events and kJobsPerTurn jobs, so neither starves the
+// other, and
+//     sleeps only if no job and no hook waits.
+// L2  Whoever posts from another thread wakes this one only if it sleeps, and clears the flag, so
+// one batch
+//     costs one wake. A post from this thread takes no lock and makes no system call.
+// L3  Jobs of one lane run in the order in which they arrived here; jobs one thread posts arrive in
+// order. L4  A hook runs at the end of the first turn in which all jobs queued before it have run.
+//
+// Asio is the reactor (readiness, wake-up) and nothing else: its timers would cost a timerfd call
+// each and its queue a lock per job.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+#include "base/containers.h"
+#include "env/lane.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace keelson::env::posix {
+
+class Loop;
+
+class LoopLane final : public Lane {
+ public:
+  LoopLane(Loop& loop, std::string name, Clock& clock)
+      : loop_(loop), name_(std::move(name)), clock_(clock) {}
+
+  void post(base::Job job) override;
+  void at_turn_end(base::Job job) override;
+  TimerId at(base::TimePoint due, base::Job job) override;
+  void cancel(TimerId timer) override;
+  bool is_current() const override;
+  std::string_view name() const override { return name_; }
+  Clock& clock() override { return clock_; }
+
+  Loop& loop() { return loop_; }
+  // In a job of this lane, or while its thread does not run, when all belongs to the caller.
+  bool is_mine() const;
+
+ private:
+  Loop& loop_;
+  const std::string name_;
+  Clock& clock_;
+};
+
+class Loop {
+ public:
+  static constexpr std::size_t kIoPerTurn = 128;
+  static constexpr std::size_t kJobsPerTurn = 256;
+  static constexpr std::size_t kReadBufferBytes = 64 * 1024;
+
+  Loop(std::string name, Clock& clock);
+  ~Loop();  // stopped
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  void start();
+  // Ends after the current turn and joins. Not from its own thread.
+  void stop();
+  // Destroys, unrun, the jobs, hooks and timers left over. False if there were none. They may own
+  // what belongs to other loops, so all loops do this, until none has any, before one is destroyed.
+  bool discard();
+  bool is_running() const { return running_; }
+  bool is_current() const;
+
+  // Any thread.
+  void post(LoopLane* lane, base::Job job);
+
+  // This thread only, or while none runs.
+  void at_turn_end(LoopLane* lane, base::Job job);
+  TimerId at(LoopLane* lane, base::TimePoint due, base::Job job);
+  void cancel(TimerId timer);
+  // Runs an I/O handler as a job of `lane`, now.
+  template <class Work>
+  void run_as(LoopLane* lane, Work&& work) {
+    current_lane_ = lane;
+    work();
+    current_lane_ = nullptr;
+  }
+  // Jobs run so far; for whoever wants to know whether anything happened.
+  std::uint64_t jobs_run() const { return jobs_run_; }
+  // Where an I/O handler reads to; the content ends with the handler.
+  std::span<char> read_buffer() { return {read_buffer_.get(), kReadBufferBytes}; }
+  boost::asio::io_context& io() { return *io_; }
+  const LoopLane* current_lane() const { return current_lane_; }
+
+ private:
+  struct Queued {
+    LoopLane* lane;
+    base::Job job;
+  };
+  struct Hook {
+    LoopLane* lane;
+    base::Job job;
+    std::uint64_t after;  // jobs_queued_ when it was made: L4
+  };
+  struct Reactor;  // holds what Asio wants held
+
+  void run();
+  void poll_io();
+  void take_shared();
+  void run_timers();
+  void run_jobs();
+  void run_hooks();
+  bool may_sleep();
+  void execute(LoopLane* lane, base::Job job);
+  base::Duration until_next_timer() const;
+
+  const std::string name_;
+  Clock& clock_;
+  std::unique_ptr<boost::asio::io_context> io_;
+  std::unique_ptr<Reactor> reactor_;
+  std::unique_ptr<char[]> read_buffer_;
+  std::thread thread_;
+  bool running_ =
+      false;  // changed by the thread that starts and stops, while the loop's own is not there
+
+  std::mutex mutex_;            // guards the next three
+  std::vector<Queued> shared_;  // posted from other threads
+  bool sleeping_ = false;
+  bool stopping_ = false;
+
+  // The loop's thread only.
+  std::vector<Queued> queue_;
+  std::size_t queue_head_ = 0;  // jobs before it have run
+  std::uint64_t jobs_queued_ = 0;
+  std::uint64_t jobs_run_ = 0;
+  std::vector<Hook> hooks_;
+  base::OrderedMap<std::pair<base::TimePoint, TimerId>, Queued> timers_;
+  base::HashMap<TimerId, base::TimePoint> timer_dues_;
+  TimerId last_timer_ = 0;
+  LoopLane* current_lane_ = nullptr;
+};
+
+}  // namespace keelson::env::posix
