@@ -1,33 +1,80 @@
-// HashKV: the CRC-32C of a chosen history, equal on all members that applied the same log.
-// formats.md 5.7.
+// Which of the stored changes a hash covers. formats.md 5.7, api.md 9.6.
+//
+// Members compare these hashes, with members of etcd too, so what is covered must follow from the
+// log alone: not from how far the index's compaction, or the store's collection, has got. Both
+// cursors therefore see each key's history as it is once compaction at the view's floor is
+// finished:
+//
+//   put 2, put 5, delete 7 | put 9, put 12       floor 5:  put 5, delete 7 | put 9, put 12
+//                                                floor 7:  delete 7 | put 9, put 12
+//                                                floor 8:  put 9, put 12
+//
+// They choose revisions; a RevisionHasher of the store knows the records' checksums and combines
+// them. Threads: any lane, while the owner holds the view's batch.
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
+#include "base/storage.h"
 #include "mvcc/range.h"
 #include "mvcc/types.h"
 
 namespace keelson::mvcc {
 
-// Feeds the revisions that HashKV(revision) covers to a hasher, a slice at a time.
+// What HashKV(revision) covers.
+//
+// All changes from the floor on up to `revision`, and of those at or below the floor only what a
+// compaction at `revision` would keep; never a tombstone exactly at the floor. One quirk of etcd's:
+// if such a compaction would keep nothing of any key, everything at or below the floor is covered.
+//
+// searching --(first key of which something would be kept, or no key is left)--> adding --> done
 class HashCursor {
  public:
-  // `revision` 0 = current. The view's batch is held by the owner meanwhile.
+  // `revision` 0 = current; a negative one covers nothing, as in etcd. kCompacted, kFutureRevision.
   static base::Result<HashCursor, Errc> make(const View& view, std::int64_t revision);
+
+  // What etcd hashes while it compacts at `revision`, and answers to HashKV(revision) afterwards.
+  // `before` is the view just before that compaction, its own floor compacted to the end. It
+  // differs in the quirk alone: a tombstone exactly at `revision` counts as kept.
+  static base::Result<HashCursor, Errc> make_for_compaction(const View& before,
+                                                            std::int64_t revision);
 
   // Looks at about `budget` keys; true when all are seen.
   bool step(std::size_t budget, base::RevisionHasher& hasher);
   std::int64_t revision() const { return revision_; }
+  // The floor the hash was taken at, for the answer.
+  std::int64_t compact_revision() const { return view_.compact_revision; }
 
  private:
   HashCursor(const View& view, std::int64_t revision);
+  bool search(std::size_t& budget);
+  void add(base::RevisionHasher& hasher);
+
   View view_;
   std::int64_t revision_;
   KeyIndexView::Cursor cursor_;
+  bool tombstones_are_kept_ = false;
+  bool keeps_nothing_ = true;  // known only when `adding_`
+  bool adding_ = false;
+  std::vector<Version> history_;  // of the key under the cursor
 };
 
-// What Maintenance.Hash covers of the key bucket: every change kept.
-class WholeHashCursor;
+// What Maintenance.Hash covers of the key bucket: every change that is left once compaction is
+// finished, a tombstone exactly at the floor too.
+class WholeHashCursor {
+ public:
+  explicit WholeHashCursor(const View& view);
+
+  // As HashCursor::step.
+  bool step(std::size_t budget, base::RevisionHasher& hasher);
+
+ private:
+  View view_;
+  KeyIndexView::Cursor cursor_;
+  std::vector<Version> history_;
+};
 
 }  // namespace keelson::mvcc
