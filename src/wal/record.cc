@@ -1,0 +1,340 @@
+#include "wal/record.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/varint.h"
+
+namespace keelson::wal {
+
+namespace {
+
+using base::put_varint;
+using base::varint_tag;
+
+constexpr std::size_t kLengthBytes = 8;
+constexpr std::size_t kKeptCapacityBytes = 4u << 20;
+
+// A field whose zero is written too, as proto2 writes what was set.
+void put_set_field(std::string& out, std::uint32_t field, std::uint64_t value) {
+  put_varint(out, varint_tag(field));
+  put_varint(out, value);
+}
+
+// One field of a message: a number, or the bytes of a length-delimited field.
+struct Field {
+  std::uint32_t number = 0;
+  bool is_bytes = false;
+  std::uint64_t value = 0;
+  std::string_view bytes;
+};
+
+// Walks the fields of a message; groups, which none of ours ever had, are malformed.
+class FieldReader {
+ public:
+  explicit FieldReader(std::string_view message) : rest_(message) {}
+
+  // nullopt at the end or at something malformed: then ok() tells which.
+  std::optional<Field> next() {
+    while (!rest_.empty()) {
+      const auto tag = base::take_varint(rest_);
+      if (!tag || *tag >> 3 == 0 || *tag >> 3 > 0x1FFFFFFF) return bad();
+      Field field{.number = static_cast<std::uint32_t>(*tag >> 3), .bytes = {}};
+      switch (*tag & 7) {
+        case 0: {
+          const auto value = base::take_varint(rest_);
+          if (!value) return bad();
+          field.value = *value;
+          return field;
+        }
+        case 1:
+          if (!skip(8)) return bad();
+          continue;
+        case 2: {
+          const auto length = base::take_varint(rest_);
+          if (!length || *length > rest_.size()) return bad();
+          field.is_bytes = true;
+          field.bytes = rest_.substr(0, *length);
+          rest_.remove_prefix(*length);
+          return field;
+        }
+        case 5:
+          if (!skip(4)) return bad();
+          continue;
+        default:
+          return bad();
+      }
+    }
+    return std::nullopt;
+  }
+  bool ok() const { return ok_; }
+
+ private:
+  std::nullopt_t bad() {
+    ok_ = false;
+    return std::nullopt;
+  }
+  bool skip(std::size_t bytes) {
+    if (rest_.size() < bytes) return false;
+    rest_.remove_prefix(bytes);
+    return true;
+  }
+
+  std::string_view rest_;
+  bool ok_ = true;
+};
+
+void put_ids(std::string& out, std::uint32_t field, const std::vector<raft::NodeId>& ids) {
+  for (const raft::NodeId id : ids) put_set_field(out, field, id);
+}
+
+// One id, or a packed list of them.
+bool take_ids(const Field& field, std::vector<raft::NodeId>& ids) {
+  if (!field.is_bytes) {
+    ids.push_back(field.value);
+    return true;
+  }
+  std::string_view rest = field.bytes;
+  while (!rest.empty()) {
+    const auto id = base::take_varint(rest);
+    if (!id) return false;
+    ids.push_back(*id);
+  }
+  return true;
+}
+
+std::string encode_conf_state(const raft::ConfState& state) {
+  std::string out;
+  put_ids(out, 1, state.voters);
+  put_ids(out, 2, state.learners);
+  put_ids(out, 3, state.voters_outgoing);
+  put_ids(out, 4, state.learners_next);
+  put_set_field(out, 5, state.auto_leave ? 1 : 0);
+  return out;
+}
+
+std::optional<raft::ConfState> decode_conf_state(std::string_view bytes) {
+  raft::ConfState state;
+  FieldReader fields(bytes);
+  while (const auto field = fields.next()) {
+    bool ok = true;
+    switch (field->number) {
+      case 1:
+        ok = take_ids(*field, state.voters);
+        break;
+      case 2:
+        ok = take_ids(*field, state.learners);
+        break;
+      case 3:
+        ok = take_ids(*field, state.voters_outgoing);
+        break;
+      case 4:
+        ok = take_ids(*field, state.learners_next);
+        break;
+      case 5:
+        state.auto_leave = !field->is_bytes && field->value != 0;
+        break;
+      default:
+        break;
+    }
+    if (!ok) return std::nullopt;
+  }
+  if (!fields.ok()) return std::nullopt;
+  return state;
+}
+
+}  // namespace
+
+void FrameBuffer::clear() {
+  bytes_.clear();
+  if (bytes_.capacity() > kKeptCapacityBytes) bytes_.shrink_to_fit();
+}
+
+void FrameBuffer::add(RecordType type, std::string_view data) { add(type, data, {}); }
+
+void FrameBuffer::add(RecordType type, std::string_view head, std::string_view payload) {
+  crc_ = base::crc32c(base::crc32c(crc_, head), payload);
+  const std::size_t start = bytes_.size();
+  bytes_.append(kLengthBytes, '\0');
+  put_set_field(bytes_, 1, static_cast<std::uint64_t>(type));
+  put_set_field(bytes_, 2, crc_);
+  const std::size_t data_bytes = head.size() + payload.size();
+  if (data_bytes > 0) {
+    put_varint(bytes_, base::bytes_tag(3));
+    put_varint(bytes_, data_bytes);
+    bytes_.append(head);
+    bytes_.append(payload);
+  }
+  const std::uint64_t record_bytes = bytes_.size() - start - kLengthBytes;
+  const std::uint64_t padding = (8 - record_bytes % 8) % 8;
+  const std::uint64_t field = padding == 0 ? record_bytes : record_bytes | (0x80 | padding) << 56;
+  for (std::size_t i = 0; i < kLengthBytes; i++) {
+    bytes_[start + i] = static_cast<char>(field >> (8 * i));
+  }
+  bytes_.append(padding, '\0');
+}
+
+bool FrameBuffer::add_frames_of(std::string_view frames) {
+  while (!frames.empty()) {
+    if (frames.size() < kLengthBytes) return false;
+    const auto length = decode_frame_length(decode_length_field(frames));
+    frames.remove_prefix(kLengthBytes);
+    if (!length || frames.size() < length->record + length->padding) return false;
+    const auto record = decode_record(frames.substr(0, length->record));
+    if (!record) return false;
+    add(static_cast<RecordType>(record->type), record->data);
+    frames.remove_prefix(length->record + length->padding);
+  }
+  return true;
+}
+
+void FrameBuffer::add_crc() { add(RecordType::kCrc, {}); }
+
+void FrameBuffer::add_metadata(std::string_view metadata) { add(RecordType::kMetadata, metadata); }
+
+void FrameBuffer::add_entry(const raft::Entry& entry) {
+  std::string head;  // at most 43 bytes before the payload
+  base::put_varint_field(head, 1, static_cast<std::uint64_t>(entry.type));
+  put_set_field(head, 2, entry.term);
+  put_set_field(head, 3, entry.index);
+  if (!entry.data.empty()) {
+    put_varint(head, base::bytes_tag(4));
+    put_varint(head, entry.data.size());
+  }
+  add(RecordType::kEntry, head, entry.data);
+}
+
+void FrameBuffer::add_state(const raft::HardState& state) {
+  std::string data;
+  put_set_field(data, 1, state.term);
+  put_set_field(data, 2, state.vote);
+  put_set_field(data, 3, state.commit);
+  add(RecordType::kState, data);
+}
+
+void FrameBuffer::add_snapshot(const raft::SnapshotMetadata& snapshot) {
+  std::string data;
+  put_set_field(data, 1, snapshot.index);
+  put_set_field(data, 2, snapshot.term);
+  if (snapshot.index > 0) base::put_message_field(data, 3, encode_conf_state(snapshot.conf_state));
+  add(RecordType::kSnapshot, data);
+}
+
+std::uint64_t decode_length_field(std::string_view bytes) {
+  CHECK_GE(bytes.size(), kLengthBytes);
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < kLengthBytes; i++) {
+    value |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+  }
+  return value;
+}
+
+std::optional<FrameLength> decode_frame_length(std::uint64_t field) {
+  const FrameLength length{.record = field & 0x00FF'FFFF'FFFF'FFFFu,
+                           .padding = (8 - field % 8) % 8};
+  const std::uint64_t top = length.padding == 0 ? 0 : 0x80 | length.padding;
+  if (field >> 56 != top) return std::nullopt;
+  return length;
+}
+
+std::optional<std::uint64_t> record_length(std::string_view head) {
+  std::string_view rest = head.substr(0, kRecordHeadBytesMax);
+  for (const std::uint32_t field : {1u, 2u}) {
+    if (base::take_varint(rest) != varint_tag(field) || !base::take_varint(rest))
+      return std::nullopt;
+  }
+  const std::uint64_t before_data = std::min(head.size(), kRecordHeadBytesMax) - rest.size();
+  if (base::take_varint(rest) != base::bytes_tag(3)) return before_data;
+  const auto data = base::take_varint(rest);
+  if (!data || *data > ~std::uint64_t{0} / 2) return std::nullopt;
+  return std::min(head.size(), kRecordHeadBytesMax) - rest.size() + *data;
+}
+
+std::optional<Record> decode_record(std::string_view bytes) {
+  Record record;
+  FieldReader fields(bytes);
+  while (const auto field = fields.next()) {
+    if (field->number == 1 && !field->is_bytes) {
+      record.type = static_cast<std::int64_t>(field->value);
+    } else if (field->number == 2 && !field->is_bytes) {
+      record.crc = static_cast<std::uint32_t>(field->value);
+    } else if (field->number == 3 && field->is_bytes) {
+      record.data = field->bytes;
+    }
+  }
+  if (!fields.ok()) return std::nullopt;
+  return record;
+}
+
+std::optional<raft::Entry> decode_entry(std::string_view data) {
+  raft::Entry entry;
+  FieldReader fields(data);
+  while (const auto field = fields.next()) {
+    if (field->number == 4 && field->is_bytes) {
+      entry.data = base::SharedBytes::copy_of(field->bytes);
+    } else if (!field->is_bytes) {
+      if (field->number == 1) {
+        if (field->value > static_cast<std::uint64_t>(raft::EntryType::kConfChangeV2))
+          return std::nullopt;
+        entry.type = static_cast<raft::EntryType>(field->value);
+      }
+      if (field->number == 2) entry.term = field->value;
+      if (field->number == 3) entry.index = field->value;
+    }
+  }
+  if (!fields.ok()) return std::nullopt;
+  return entry;
+}
+
+std::optional<raft::HardState> decode_state(std::string_view data) {
+  raft::HardState state;
+  FieldReader fields(data);
+  while (const auto field = fields.next()) {
+    // Which type a record is of is not under its checksum: an entry must not pass for a state.
+    if (field->is_bytes) return std::nullopt;
+    if (field->number == 1) state.term = field->value;
+    if (field->number == 2) state.vote = field->value;
+    if (field->number == 3) state.commit = field->value;
+  }
+  if (!fields.ok() || state.term == 0) return std::nullopt;
+  return state;
+}
+
+std::optional<raft::SnapshotMetadata> decode_snapshot(std::string_view data) {
+  raft::SnapshotMetadata snapshot;
+  FieldReader fields(data);
+  while (const auto field = fields.next()) {
+    if (field->number == 3 && field->is_bytes) {
+      auto state = decode_conf_state(field->bytes);
+      if (!state) return std::nullopt;
+      snapshot.conf_state = std::move(*state);
+    } else if (!field->is_bytes) {
+      if (field->number == 1) snapshot.index = field->value;
+      if (field->number == 2) snapshot.term = field->value;
+    }
+  }
+  if (!fields.ok()) return std::nullopt;
+  return snapshot;
+}
+
+std::string encode_identity(const Identity& identity) {
+  std::string out;
+  put_set_field(out, 1, identity.node_id);
+  put_set_field(out, 2, identity.cluster_id);
+  return out;
+}
+
+std::optional<Identity> decode_identity(std::string_view metadata) {
+  Identity identity;
+  FieldReader fields(metadata);
+  while (const auto field = fields.next()) {
+    if (field->is_bytes) continue;
+    if (field->number == 1) identity.node_id = field->value;
+    if (field->number == 2) identity.cluster_id = field->value;
+  }
+  if (!fields.ok()) return std::nullopt;
+  return identity;
+}
+
+}  // namespace keelson::wal

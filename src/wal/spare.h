@@ -1,0 +1,61 @@
+// Spares: files of the log made ready before they are needed, so that going on to a new file costs
+// a rename.
+//
+// A spare is a locked file `N.tmp` of zeros, written out and synced: an fdatasync of a write into
+// blocks that are already written need not touch the file's metadata. Making one takes long (64
+// MB), so it is done in steps by a lane that may block, at its own pace; only finished spares meet
+// the Wal.
+//
+//   Wal::next_spare() -> SpareMaker::begin -> step ... step -> finish() -> Wal::add_spare
+//
+// A maker or spare that is dropped leaves its file behind; opening the log removes such files.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "env/file.h"
+#include "wal/error.h"
+
+namespace keelson::wal {
+
+struct SpareRequest {
+  std::string path;
+  std::uint64_t bytes = 0;
+  bool unsafe_no_fsync = false;
+};
+
+struct Spare {
+  std::string path;
+  std::unique_ptr<env::File> file;  // locked
+};
+
+// One lane at a time; may be handed over between steps.
+class SpareMaker {
+ public:
+  // Makes and locks the file. A full disk is an ordinary error here: nothing durable is in doubt,
+  // try again later.
+  static Result<SpareMaker> begin(env::FileSystem& files, SpareRequest request);
+  // Writes about a megabyte of zeros and waits until it is out, so that the syncs of the log do not
+  // queue behind it. True when all is written and synced. After an error the file is gone.
+  Result<bool> step();
+  // Needs: step() answered true.
+  Spare finish();
+
+ private:
+  SpareMaker(env::FileSystem& files, SpareRequest request, std::unique_ptr<env::File> file)
+      : files_(&files), request_(std::move(request)), file_(std::move(file)) {}
+  Result<bool> write_step();
+
+  env::FileSystem* files_;
+  SpareRequest request_;
+  std::unique_ptr<env::File> file_;
+  std::uint64_t written_ = 0;
+  bool done_ = false;
+};
+
+// All steps at once.
+Result<Spare> make_spare(env::FileSystem& files, SpareRequest request);
+
+}  // namespace keelson::wal
