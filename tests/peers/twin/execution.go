@@ -56,7 +56,6 @@ type execution struct {
 	compacted  int64 // -1: never
 	compacting bool  // a compaction may be deleting in the background
 	leases     map[int64]bool
-	alarmed    bool
 
 	watchers          []*watcher
 	controls          map[int]int // answers taken so far, by stream
@@ -114,7 +113,7 @@ func (x *execution) eachSide(do func(*side) error) {
 		return answer{}
 	}, func(i int, a answer) {
 		if a.message != nil {
-			x.differ("stream", "no error", fmt.Sprintf("%s: %v", x.sides[i].name, a.message))
+			x.differ(x.done[len(x.done)-1].kind, "no error", fmt.Sprintf("%s: %v", x.sides[i].name, a.message))
 		}
 	})
 }
@@ -154,6 +153,8 @@ func (x *execution) do(a action) answer {
 		x.expire(a)
 	case "sync":
 		x.sync()
+	case "restart":
+		x.restart()
 	case "watch", "cancel", "progress", "close", "half-close":
 		x.watch(a)
 	default:
@@ -289,6 +290,17 @@ func (x *execution) expire(a action) {
 		return got
 	})
 	delete(x.leases, a.id)
+}
+
+// restart kills both servers; what they come back with must agree as before. Streams end with them.
+func (x *execution) restart() {
+	x.sync()
+	x.awaitCompaction()
+	x.eachSide((*side).restart)
+	x.watchers = nil
+	clear(x.controls)
+	clear(x.halfClosed)
+	x.openReference()
 }
 
 // play executes a history on fresh connections; it returns the first difference, or nil. A panic that

@@ -441,6 +441,15 @@ var rules = []rule{
 	{0.8, "auth data", authData},
 	{0.03, "expiry", expiry},
 	{0.05, "large events", largeEvents},
+	{0.05, "restart", func(d dice) {
+		d.x.do(action{kind: "restart"})
+		d.hashes()
+		d.call("Maintenance/Status", &pb.StatusRequest{})
+		d.call("Maintenance/Hash", &pb.HashRequest{})
+		d.call("Maintenance/Alarm", &pb.AlarmRequest{})
+		d.call("Lease/LeaseLeases", &pb.LeaseLeasesRequest{})
+		d.call("KV/Range", &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
+	}},
 	{5, "guarded create", guardedCreate},
 	{4, "guarded update", guardedUpdate},
 	{2.5, "guarded delete", guardedDelete},

@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -124,62 +126,24 @@ func (o options) run(ctx context.Context, plan func(*execution) (int, func(int))
 		AdvertiseClient: fmt.Sprintf("http://127.0.0.1:%d", peer),
 		Args:            strings.Fields(o.extra),
 	}
-	type started struct {
-		server *server.Server
-		err    error
-	}
-	both := [2]chan started{make(chan started, 1), make(chan started, 1)}
+	var sides [2]*side
+	var errs [2]error
+	var both sync.WaitGroup
 	for i, bin := range []string{o.oracle, o.subject} {
 		each := config
 		each.Bin, each.Name = bin, []string{"oracle", "subject"}[i]
-		go func() {
-			s, err := server.Start(ctx, each)
-			both[i] <- started{s, err}
-		}()
+		both.Go(func() { sides[i], errs[i] = startSide(ctx, each, []twist{"", twist(o.fault)}[i]) })
 	}
-	a, b := <-both[0], <-both[1]
-	for _, each := range []started{a, b} {
-		if each.err == nil {
-			defer each.server.Stop()
+	both.Wait()
+	for _, s := range sides {
+		if s != nil {
+			defer s.close()
 		}
 	}
-	if a.err != nil || b.err != nil {
-		return nil, nil, fmt.Errorf("cannot start: %v %v", a.err, b.err)
-	}
-	oracle, err := newSide(ctx, "oracle", a.server, "")
-	if err != nil {
+	if err := errors.Join(errs[:]...); err != nil {
 		return nil, nil, err
 	}
-	defer oracle.close()
-	subject, err := newSide(ctx, "subject", b.server, twist(o.fault))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer subject.close()
-	if err := awaitBoot(oracle, subject); err != nil {
-		return nil, nil, err
-	}
-	x := newExecution(oracle, subject, nil)
+	x := newExecution(sides[0], sides[1], nil)
 	steps, step := plan(x)
 	return x, x.play(ctx, steps, step), nil
-}
-
-// awaitBoot waits until both have written what a new cluster writes by itself: the first member, the empty
-// entry of the first term, the member's attributes, the cluster version.
-func awaitBoot(sides ...*side) error {
-	const bootEntries = 4
-	for _, s := range sides {
-		deadline := time.Now().Add(30 * time.Second)
-		for {
-			response, err := s.status()
-			if err == nil && response.RaftAppliedIndex >= bootEntries && response.StorageVersion != "" {
-				break
-			}
-			if time.Now().After(deadline) {
-				return fmt.Errorf("%s: not settled after its start: %v %v", s.name, response, err)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
-	return nil
 }

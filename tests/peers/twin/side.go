@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -24,6 +25,7 @@ var patience = 20 * time.Second
 // side is one of the two servers and the calls in progress at it.
 type side struct {
 	name      string
+	config    server.Config // for a restart
 	server    *server.Server
 	conn      *grpc.ClientConn
 	ctx       context.Context
@@ -42,20 +44,68 @@ type answer struct {
 
 func (a answer) ok() bool { return a.status.Code() == 0 }
 
-func newSide(ctx context.Context, name string, s *server.Server, t twist) (*side, error) {
-	conn, err := server.Dial(s.Endpoint)
+// startSide starts a server on a new directory and waits until it has settled.
+func startSide(ctx context.Context, config server.Config, t twist) (*side, error) {
+	dir, err := os.MkdirTemp("", "keelson-twin-")
 	if err != nil {
 		return nil, err
 	}
+	config.Dir = dir
 	ctx, cancel := context.WithCancel(ctx)
-	return &side{name: name, server: s, conn: conn, ctx: ctx, cancel: cancel,
-		streams: map[int]*watchStream{}, twist: t}, nil
+	s := &side{name: config.Name, config: config, ctx: ctx, cancel: cancel, twist: t}
+	// A new cluster writes by itself: the first member, the empty entry of the first term, the attributes
+	// of the member, the cluster version.
+	if err := s.start(4); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *side) start(settledAt uint64) (err error) {
+	s.keepalive, s.streams = nil, map[int]*watchStream{}
+	started, err := server.Start(s.ctx, s.config)
+	if err != nil {
+		return err // the server that ended stays in s, for its log
+	}
+	s.server = started
+	if s.conn, err = server.Dial(s.server.Endpoint); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		response, err := s.status()
+		if err == nil && response.RaftAppliedIndex >= settledAt && response.StorageVersion != "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: not settled after its start: %v %v", s.name, response, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// restart kills the server and starts it again on its data.
+func (s *side) restart() error {
+	before, err := s.status()
+	if err != nil {
+		return err
+	}
+	s.conn.Close()
+	s.server.Kill()
+	// A start writes the empty entry of the new term and the attributes of the member.
+	return s.start(before.RaftIndex + 2)
 }
 
 func (s *side) close() {
 	s.cancel()
-	s.conn.Close()
-	s.server.Stop()
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	if s.server != nil {
+		s.server.Stop()
+	}
+	os.RemoveAll(s.config.Dir)
 }
 
 // newResponse makes the empty answer of "Service/Method".

@@ -205,19 +205,26 @@ func inRange(key, from, end []byte) bool {
 
 const referenceId = 77
 
-// openReference starts the watcher of everything that tells what the others must see.
+// openReference starts the watcher of everything that tells what the others must see. After a restart it
+// goes on where the one before ended.
 func (x *execution) openReference() {
 	for _, s := range x.sides {
+		before := s.reference
 		stream, err := s.openWatch()
 		if err != nil {
 			x.differ("watch", "a Watch stream opens", s.name+": "+err.Error())
 		}
 		s.reference = stream
 		err = stream.client.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-			CreateRequest: &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: 1,
+			CreateRequest: &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: x.revision + 1,
 				WatchId: referenceId, PrevKv: true}}})
 		if err != nil || !stream.await(patience, func() bool { return len(stream.controls) == 1 }) {
 			x.differ("watch", "a watcher of everything is created", fmt.Sprint(s.name, ": ", err))
+		}
+		if before != nil {
+			stream.mu.Lock()
+			stream.logs[referenceId].events = before.logs[referenceId].events
+			stream.mu.Unlock()
 		}
 	}
 }
