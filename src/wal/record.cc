@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/varint.h"
+#include "raft/wire.h"
 
 namespace keelson::wal {
 
@@ -85,65 +86,6 @@ class FieldReader {
   bool ok_ = true;
 };
 
-void put_ids(std::string& out, std::uint32_t field, const std::vector<raft::NodeId>& ids) {
-  for (const raft::NodeId id : ids) put_set_field(out, field, id);
-}
-
-// One id, or a packed list of them.
-bool take_ids(const Field& field, std::vector<raft::NodeId>& ids) {
-  if (!field.is_bytes) {
-    ids.push_back(field.value);
-    return true;
-  }
-  std::string_view rest = field.bytes;
-  while (!rest.empty()) {
-    const auto id = base::take_varint(rest);
-    if (!id) return false;
-    ids.push_back(*id);
-  }
-  return true;
-}
-
-std::string encode_conf_state(const raft::ConfState& state) {
-  std::string out;
-  put_ids(out, 1, state.voters);
-  put_ids(out, 2, state.learners);
-  put_ids(out, 3, state.voters_outgoing);
-  put_ids(out, 4, state.learners_next);
-  put_set_field(out, 5, state.auto_leave ? 1 : 0);
-  return out;
-}
-
-std::optional<raft::ConfState> decode_conf_state(std::string_view bytes) {
-  raft::ConfState state;
-  FieldReader fields(bytes);
-  while (const auto field = fields.next()) {
-    bool ok = true;
-    switch (field->number) {
-      case 1:
-        ok = take_ids(*field, state.voters);
-        break;
-      case 2:
-        ok = take_ids(*field, state.learners);
-        break;
-      case 3:
-        ok = take_ids(*field, state.voters_outgoing);
-        break;
-      case 4:
-        ok = take_ids(*field, state.learners_next);
-        break;
-      case 5:
-        state.auto_leave = !field->is_bytes && field->value != 0;
-        break;
-      default:
-        break;
-    }
-    if (!ok) return std::nullopt;
-  }
-  if (!fields.ok()) return std::nullopt;
-  return state;
-}
-
 }  // namespace
 
 void FrameBuffer::clear() {
@@ -194,30 +136,20 @@ void FrameBuffer::add_crc() { add(RecordType::kCrc, {}); }
 void FrameBuffer::add_metadata(std::string_view metadata) { add(RecordType::kMetadata, metadata); }
 
 void FrameBuffer::add_entry(const raft::Entry& entry) {
-  std::string head;  // at most 43 bytes before the payload
-  base::put_varint_field(head, 1, static_cast<std::uint64_t>(entry.type));
-  put_set_field(head, 2, entry.term);
-  put_set_field(head, 3, entry.index);
-  if (!entry.data.empty()) {
-    put_varint(head, base::bytes_tag(4));
-    put_varint(head, entry.data.size());
-  }
+  std::string head;
+  raft::encode_head(entry, head);
   add(RecordType::kEntry, head, entry.data);
 }
 
 void FrameBuffer::add_state(const raft::HardState& state) {
-  std::string data;
-  put_set_field(data, 1, state.term);
-  put_set_field(data, 2, state.vote);
-  put_set_field(data, 3, state.commit);
-  add(RecordType::kState, data);
+  add(RecordType::kState, raft::encode(state));
 }
 
 void FrameBuffer::add_snapshot(const raft::SnapshotMetadata& snapshot) {
   std::string data;
   put_set_field(data, 1, snapshot.index);
   put_set_field(data, 2, snapshot.term);
-  if (snapshot.index > 0) base::put_message_field(data, 3, encode_conf_state(snapshot.conf_state));
+  if (snapshot.index > 0) base::put_message_field(data, 3, raft::encode(snapshot.conf_state));
   add(RecordType::kSnapshot, data);
 }
 
@@ -268,23 +200,9 @@ std::optional<Record> decode_record(std::string_view bytes) {
 }
 
 std::optional<raft::Entry> decode_entry(std::string_view data) {
-  raft::Entry entry;
-  FieldReader fields(data);
-  while (const auto field = fields.next()) {
-    if (field->number == 4 && field->is_bytes) {
-      entry.data = base::SharedBytes::copy_of(field->bytes);
-    } else if (!field->is_bytes) {
-      if (field->number == 1) {
-        if (field->value > static_cast<std::uint64_t>(raft::EntryType::kConfChangeV2))
-          return std::nullopt;
-        entry.type = static_cast<raft::EntryType>(field->value);
-      }
-      if (field->number == 2) entry.term = field->value;
-      if (field->number == 3) entry.index = field->value;
-    }
-  }
-  if (!fields.ok()) return std::nullopt;
-  return entry;
+  auto entry = raft::decode_entry(base::SharedBytes::copy_of(data));
+  if (!entry) return std::nullopt;
+  return std::move(entry).value();
 }
 
 std::optional<raft::HardState> decode_state(std::string_view data) {
@@ -306,9 +224,9 @@ std::optional<raft::SnapshotMetadata> decode_snapshot(std::string_view data) {
   FieldReader fields(data);
   while (const auto field = fields.next()) {
     if (field->number == 3 && field->is_bytes) {
-      auto state = decode_conf_state(field->bytes);
+      auto state = raft::decode_conf_state(field->bytes);
       if (!state) return std::nullopt;
-      snapshot.conf_state = std::move(*state);
+      snapshot.conf_state = std::move(state).value();
     } else if (!field->is_bytes) {
       if (field->number == 1) snapshot.index = field->value;
       if (field->number == 2) snapshot.term = field->value;
