@@ -25,7 +25,8 @@ using base::Seconds;
 
 constexpr base::Duration kLong = Seconds(30);
 
-// A stream and what it told. Lives in the lane of the stream.
+// A stream and what it told. Lives in the lane of the stream. Calls copies of its callbacks, which
+// may destroy it.
 class Peer : public StreamHandler {
  public:
   explicit Peer(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {
@@ -33,20 +34,20 @@ class Peer : public StreamHandler {
   }
   void on_bytes(std::string_view bytes) override {
     received.append(bytes);
-    if (at_bytes) at_bytes();
+    if (const auto call = at_bytes) call();
   }
   void on_end() override {
     ended = true;
-    if (at_end) at_end();
+    if (const auto call = at_end) call();
   }
   void on_drained() override {
     EXPECT_EQ(stream_->unsent(), 0u);
-    if (at_drained) at_drained();
+    if (const auto call = at_drained) call();
   }
   void on_closed(const base::Error& error) override {
     EXPECT_FALSE(closed.has_value()) << "told twice";
     closed = error;
-    if (at_closed) at_closed();
+    if (const auto call = at_closed) call();
   }
   Stream& stream() { return *stream_; }
 

@@ -13,7 +13,7 @@
 namespace keelson::env::posix {
 namespace {
 
-constexpr int kDrainRoundsMax = 1000;
+constexpr int kDrainRoundsMax = 200;
 
 // Tells of signals for as long as it lives.
 class SignalWatch {
