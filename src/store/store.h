@@ -27,6 +27,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -99,8 +100,7 @@ struct Recovered {
   std::int64_t scheduled_compact = -1;  // floors, -1 = never
   std::int64_t finished_compact = -1;
   base::WallTime checkpoint_time{};
-  std::uint64_t dropped_bytes = 0;    // behind the checkpoint, to be replayed
-  std::uint64_t damaged_records = 0;  // kept, but answer reads with kCorrupt
+  std::uint64_t dropped_bytes = 0;  // behind the checkpoint, to be replayed
   bool fell_back = false;  // a later checkpoint was there but not clean; the log has what it had
   bool fresh = false;      // the store was made just now
 };
@@ -211,8 +211,9 @@ class Store {
   Stats stats() const;
   std::uint64_t store_id() const;
 
+  class Impl;  // store_impl.h; of this directory alone
+
  private:
-  class Impl;
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
