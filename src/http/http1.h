@@ -163,7 +163,8 @@ struct AccessPolicy {
 struct Http1Limits {
   std::size_t head_bytes_max = 1 << 20;        // request line and fields; beyond: 431
   std::size_t pipelined_bytes_max = 64 << 10;  // of requests behind the one being answered
-  base::Duration head_timeout = base::Seconds(300);
+  base::Duration head_timeout =
+      base::Seconds(300);  // from its first byte, or from the connection's
 };
 
 }  // namespace keelson::http

@@ -1,0 +1,241 @@
+#include "http/grpc_wire.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdint>
+#include <limits>
+
+namespace keelson::http {
+namespace {
+
+// Length of the UTF-8 sequence at the start of `text`, 0 if it is none (RFC 3629: no surrogates, no
+// overlong forms).
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const auto continues = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return continues(1) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    if (!continues(1) || !continues(2)) return 0;
+    if (first == 0xE0 && byte(1) < 0xA0) return 0;
+    if (first == 0xED && byte(1) > 0x9F) return 0;
+    return 3;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    if (!continues(1) || !continues(2) || !continues(3)) return 0;
+    if (first == 0xF0 && byte(1) < 0x90) return 0;
+    if (first == 0xF4 && byte(1) > 0x8F) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+bool plain(char c) { return c >= 0x20 && c <= 0x7E && c != '%'; }
+
+std::optional<base::Duration> unit_of(char c) {
+  using namespace std::chrono;
+  switch (c) {
+    case 'H':
+      return hours(1);
+    case 'M':
+      return minutes(1);
+    case 'S':
+      return seconds(1);
+    case 'm':
+      return milliseconds(1);
+    case 'u':
+      return microseconds(1);
+    case 'n':
+      return nanoseconds(1);
+    default:
+      return std::nullopt;
+  }
+}
+
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+constexpr std::array<std::int8_t, 256> base64_values() {
+  std::array<std::int8_t, 256> values{};
+  for (auto& value : values) value = -1;
+  for (std::size_t i = 0; i < kBase64.size(); ++i) {
+    values[static_cast<unsigned char>(kBase64[i])] = static_cast<std::int8_t>(i);
+  }
+  return values;
+}
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+}  // namespace
+
+std::string go_quote(std::string_view text) {
+  std::string out = "\"";
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text);
+    const char c = text[0];
+    if (length == 0) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      text.remove_prefix(1);
+      continue;
+    }
+    if (length > 1) {
+      out += text.substr(0, length);
+    } else if (c == '"' || c == '\\') {
+      out += {'\\', c};
+    } else if (c >= 0x20 && c != 0x7F) {
+      out += c;
+    } else {
+      constexpr std::string_view kShort = "\a\b\f\n\r\t\v";
+      const auto place = kShort.find(c);
+      out += place != std::string_view::npos
+                 ? std::string{'\\', "abfnrtv"[place]}
+                 : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    }
+    text.remove_prefix(length);
+  }
+  return out + "\"";
+}
+
+base::Result<base::Duration, std::string> parse_timeout(std::string_view text) {
+  if (text.size() < 2) {
+    return base::fail("transport: timeout string is too short: " + go_quote(text));
+  }
+  if (text.size() > 9) {
+    return base::fail("transport: timeout string is too long: " + go_quote(text));
+  }
+  const auto unit = unit_of(text.back());
+  if (!unit) return base::fail("transport: timeout unit is not recognized: " + go_quote(text));
+  text.remove_suffix(1);
+  std::int64_t amount = 0;  // at most eight digits
+  for (const char c : text) {
+    if (c < '0' || c > '9') {
+      return base::fail(
+          fmt::format("strconv.ParseUint: parsing {}: invalid syntax", go_quote(text)));
+    }
+    amount = amount * 10 + (c - '0');
+  }
+  constexpr auto kMax = std::numeric_limits<base::Duration::rep>::max();
+  if (amount > kMax / unit->count()) return base::Duration(kMax);
+  return *unit * amount;
+}
+
+std::string format_timeout(base::Duration timeout) {
+  if (timeout <= base::Duration::zero()) return "0n";
+  constexpr std::int64_t kAmountMax = 99'999'999;
+  for (const char name : {'n', 'u', 'm', 'S', 'M', 'H'}) {
+    const std::int64_t unit = unit_of(name)->count();
+    const std::int64_t amount = timeout.count() / unit + (timeout.count() % unit != 0 ? 1 : 0);
+    if (amount <= kAmountMax) return fmt::format("{}{}", amount, name);
+  }
+  return fmt::format("{}H", kAmountMax);
+}
+
+std::string encode_grpc_message(std::string_view message) {
+  std::string out;
+  out.reserve(message.size());
+  while (!message.empty() && out.size() < kGrpcMessageBytesMax) {
+    if (plain(message[0])) {
+      out += message[0];
+      message.remove_prefix(1);
+      continue;
+    }
+    const std::size_t length = utf8_length(message);
+    const std::string_view bytes = length == 0 ? "\xEF\xBF\xBD" : message.substr(0, length);
+    for (const char c : bytes) out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    message.remove_prefix(length == 0 ? 1 : length);
+  }
+  return out;
+}
+
+std::string decode_grpc_message(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool escape = text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 &&
+                        hex_value(text[i + 2]) >= 0;
+    out +=
+        escape ? static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2])) : text[i];
+    if (escape) i += 2;
+  }
+  return out;
+}
+
+base::Result<std::string, std::string> decode_binary_header(std::string_view text) {
+  static constexpr auto kValues = base64_values();
+  const auto corrupt = [](std::size_t place) {
+    return base::fail(fmt::format("illegal base64 data at input byte {}", place));
+  };
+  // Padding counts only where it fills the last group; elsewhere '=' is no digit.
+  std::string_view digits = text;
+  if (text.size() % 4 == 0) {
+    for (int i = 0; i < 2 && digits.ends_with('='); ++i) digits.remove_suffix(1);
+  }
+  std::string out;
+  out.reserve(digits.size() * 3 / 4);
+  std::uint32_t bits = 0;
+  int held = 0;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    const int value = kValues[static_cast<unsigned char>(digits[i])];
+    if (value < 0) return corrupt(i);
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    held += 6;
+    if (held >= 8) {
+      held -= 8;
+      out += static_cast<char>(bits >> held & 0xFF);
+    }
+  }
+  if (digits.size() % 4 == 1) return corrupt(digits.size() - 1);
+  return out;
+}
+
+std::string encode_binary_header(std::string_view bytes) {
+  std::string out;
+  std::uint32_t bits = 0;
+  int held = 0;
+  for (const char c : bytes) {
+    bits = bits << 8 | static_cast<unsigned char>(c);
+    for (held += 8; held >= 6; held -= 6) out += kBase64[bits >> (held - 6) & 63];
+  }
+  if (held > 0) out += kBase64[bits << (6 - held) & 63];
+  return out;
+}
+
+std::optional<std::string_view> content_subtype(std::string_view content_type) {
+  constexpr std::string_view kBase = "application/grpc";
+  if (content_type == kBase) return "";
+  if (!content_type.starts_with(kBase)) return std::nullopt;
+  const char separator = content_type[kBase.size()];
+  if (separator != '+' && separator != ';') return std::nullopt;
+  return content_type.substr(kBase.size() + 1);
+}
+
+bool valid_header_name(std::string_view name) {
+  static constexpr auto kToken = [] {
+    std::array<bool, 256> token{};
+    for (const char c : std::string_view("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")) {
+      token[static_cast<unsigned char>(c)] = true;
+    }
+    return token;
+  }();
+  if (name.empty()) return false;
+  for (const char c : name) {
+    if (!kToken[static_cast<unsigned char>(c)]) return false;
+  }
+  return true;
+}
+
+bool valid_header_value(std::string_view value) {
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\t') || byte == 0x7F) return false;
+  }
+  return true;
+}
+
+}  // namespace keelson::http
