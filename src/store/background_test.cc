@@ -1,0 +1,172 @@
+// Footers, deaths, collection, the bucket log and the reserve, on a disk without surprises.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "store/collect.h"
+#include "store/store_testing.h"
+
+namespace keelson::store {
+namespace {
+
+using base::Revision;
+using testing::World;
+
+// Puts `n` keys over and over until `segments` have been sealed.
+void fill(World& world, int rounds, int keys = 10, std::size_t value_bytes = 100) {
+  for (int round = 0; round < rounds; round++) {
+    for (int key = 0; key < keys; key++) {
+      world.put(fmt::format("key{}", key), std::string(value_bytes, 'a'), key % 3);
+    }
+    ASSERT_TRUE(world.commit()) << world.error();
+    ASSERT_TRUE(world.checkpoint()) << world.error();
+  }
+}
+
+TEST(Background, SealsSegmentsAndLoadsFromFooters) {
+  World world;
+  ASSERT_TRUE(world.open());
+  fill(world, 20);
+  ASSERT_TRUE(world.settle()) << world.error();
+  EXPECT_GT(world.store().stats().segments_sealed, 3u);
+  EXPECT_EQ(world.check(), "");
+  ASSERT_TRUE(world.reopen()) << world.error();
+  EXPECT_EQ(world.check_loaded(), "");
+  EXPECT_EQ(world.store().stats().footers_rebuilt, 0u);
+}
+
+TEST(Background, SealingInterruptedIsDoneAgain) {
+  World world;
+  ASSERT_TRUE(world.open());
+  fill(world, 20);  // three segments and more wait for their footers
+  ASSERT_TRUE(world.step());
+  ASSERT_TRUE(world.reopen()) << world.error();
+  EXPECT_EQ(world.check_loaded(), "");
+  ASSERT_TRUE(world.settle()) << world.error();
+  EXPECT_GT(world.store().stats().segments_sealed, 3u);
+  EXPECT_EQ(world.check(), "");
+}
+
+TEST(Background, CollectionFreesTheDeadAndKeepsTheLiving) {
+  World world;
+  ASSERT_TRUE(world.open());
+  fill(world, 40);
+  world.compact(world.truth().revision);
+  ASSERT_TRUE(world.commit());
+  ASSERT_TRUE(world.checkpoint());
+  const auto before = world.store().space();
+  ASSERT_TRUE(world.settle()) << world.error();
+  const auto after = world.store().space();
+  EXPECT_GT(world.store().stats().collections, 0u);
+  EXPECT_LT(after.file_bytes, before.file_bytes / 3);
+  EXPECT_EQ(world.check(), "");
+  ASSERT_TRUE(world.reopen()) << world.error();
+  EXPECT_EQ(world.check_loaded(), "");
+  // Liveness was found again from the footers alone.
+  EXPECT_EQ(world.store().space().live_bytes, after.live_bytes);
+}
+
+TEST(Background, ASnapshotKeepsItsFiles) {
+  World world;
+  ASSERT_TRUE(world.open());
+  fill(world, 40);
+  auto reader = make_reader(world.store().snapshot(), {});
+  world.compact(world.truth().revision);
+  ASSERT_TRUE(world.commit());
+  ASSERT_TRUE(world.checkpoint());
+  ASSERT_TRUE(world.settle()) << world.error();
+  ASSERT_GT(world.store().stats().collections, 0u);
+  EXPECT_EQ(world.store().stats().files_removed, 0u);
+  EXPECT_EQ(world.value(*reader, {2, 0}), std::string(100, 'a'));
+  reader.reset();
+  ASSERT_TRUE(world.settle()) << world.error();
+  EXPECT_GT(world.store().stats().files_removed, 0u);
+}
+
+TEST(Background, DeletedKeysLeaveNothing) {
+  World world;
+  ASSERT_TRUE(world.open());
+  fill(world, 20);
+  for (int key = 0; key < 10; key++) world.erase(fmt::format("key{}", key));
+  world.put("other", "x");
+  world.compact(world.truth().revision + 11);
+  ASSERT_TRUE(world.commit());
+  ASSERT_TRUE(world.checkpoint());
+  ASSERT_TRUE(world.settle()) << world.error();
+  ASSERT_TRUE(world.reopen()) << world.error();
+  EXPECT_EQ(world.check_loaded(), "");
+  EXPECT_EQ(world.loaded().size(), 1u);
+}
+
+TEST(Background, TombstoneAtTheFloorStays) {
+  World world;
+  ASSERT_TRUE(world.open());
+  world.put("a", "1");    // 2
+  world.erase("a");       // 3
+  world.put("b", "1");    // 4
+  world.compact(3);
+  ASSERT_TRUE(world.commit());
+  ASSERT_TRUE(world.checkpoint());
+  ASSERT_TRUE(world.reopen());
+  EXPECT_THAT(world.live(), ::testing::ElementsAre("a 3/0 deleted", "b 4/0 create=4 version=1"));
+  world.compact(4);
+  ASSERT_TRUE(world.commit());
+  ASSERT_TRUE(world.checkpoint());
+  ASSERT_TRUE(world.reopen());
+  EXPECT_THAT(world.live(), ::testing::ElementsAre("b 4/0 create=4 version=1"));
+}
+
+TEST(Background, BucketLogIsRewrittenWhileChangesComeIn) {
+  World world;
+  ASSERT_TRUE(world.open());
+  base::Random random(5);
+  for (int i = 0; i < 400; i++) {
+    const auto key = fmt::format("l{}", random.below(20));
+    if (random.one_in(5)) {
+      world.change(base::Bucket::kLease, key, std::nullopt);
+    } else {
+      world.change(base::Bucket::kLease, key, random.bytes(50));
+    }
+    ASSERT_TRUE(world.commit());
+    ASSERT_TRUE(world.step());
+    if (i % 7 == 0) ASSERT_TRUE(world.checkpoint());
+  }
+  EXPECT_GT(world.store().stats().bucket_log_rewrites, 2u);
+  ASSERT_TRUE(world.checkpoint());
+  EXPECT_EQ(world.check(), "");
+  ASSERT_TRUE(world.reopen()) << world.error();
+  EXPECT_EQ(world.check(), "");
+  const auto names = *world.disk().list(world.directory());
+  EXPECT_EQ(std::count_if(names.begin(), names.end(),
+                          [](const std::string& name) { return name.ends_with(".log"); }),
+            1);
+}
+
+TEST(Window, TakesWhatFreesMostPerByteRewritten) {
+  struct Case {
+    const char* why;
+    std::vector<WindowCandidate> rows;
+    std::optional<Window> wanted;
+  };
+  const auto row = [](std::uint64_t live, bool collectable = true) {
+    return WindowCandidate{collectable, 110, 100, live};
+  };
+  const Case cases[] = {
+      {"nothing dead frees too little", {row(100), row(100)}, std::nullopt},
+      {"the emptiest alone", {row(90), row(10), row(90)}, Window{1, 1}},
+      {"neighbours together when each alone frees too little",
+       {row(65), row(65), row(100)},
+       Window{0, 2}},
+      {"never across one that may not be touched", {row(50), row(0, false), row(50)},
+       Window{0, 1}},
+      {"all dead is best", {row(10), row(0), row(10)}, Window{1, 1}},
+      {"the live must fit one segment", {row(80), row(80), row(80), row(80)}, std::nullopt},
+  };
+  for (const Case& c : cases) {
+    EXPECT_EQ(choose_window(c.rows, 50, 150), c.wanted) << c.why;
+  }
+}
+
+}  // namespace
+}  // namespace keelson::store
