@@ -23,6 +23,7 @@
 
 #include "base/trace.h"
 #include "raft/storage.h"
+#include "raft/tracer.h"
 #include "raft/types.h"
 
 namespace keelson::raft {
@@ -40,7 +41,7 @@ std::uint64_t payload_size(const std::vector<Entry>& entries);
 // The part of the log that the log lane has not confirmed.
 class Unstable {
  public:
-  Unstable(Index offset, base::TraceSink* trace)
+  Unstable(Index offset, Tracer trace)
       : offset_(offset), offset_in_progress_(offset), trace_(trace) {}
 
   // Index before the first one it could hold entries for, if a snapshot says so.
@@ -53,7 +54,7 @@ class Unstable {
   const Snapshot* next_snapshot() const;
   // All of that has been given to it.
   void accept_in_progress();
-  bool has_snapshot() const { return snapshot_.has_value(); }
+  const std::optional<Snapshot>& snapshot() const { return snapshot_; }
   bool has_entries() const { return !entries_.empty(); }
 
   // Appends; what stands at their indexes or above is replaced.
@@ -76,7 +77,7 @@ class Unstable {
   Index offset_;
   Index offset_in_progress_;
   bool snapshot_in_progress_ = false;
-  base::TraceSink* trace_;
+  Tracer trace_;
 };
 
 class Log {
@@ -96,7 +97,8 @@ class Log {
   // For first_index() - 1 up to last_index(): kCompacted below, kUnavailable above.
   Result<Term> term(Index index) const;
   Term term_or_zero(Index index) const;
-  bool matches(EntryId id) const { return id.term != 0 && matches_or_zero(id); }
+  // Does the log have this very entry? The empty log has {0, 0}.
+  bool matches(EntryId id) const;
   // Is a log that ends with `other` at least as complete as this one? Decides votes.
   bool is_up_to_date(EntryId other) const;
   // Entries from `lo` to the end, or to hi, within max_bytes but at least one. lo above the end:
@@ -131,7 +133,7 @@ class Log {
 
   std::span<const Entry> next_unstable() const { return unstable_.next_entries(); }
   const Snapshot* next_unstable_snapshot() const { return unstable_.next_snapshot(); }
-  bool has_unstable_snapshot() const { return unstable_.has_snapshot(); }
+  bool has_unstable_snapshot() const { return unstable_.snapshot().has_value(); }
   bool has_unstable_entries() const { return unstable_.has_entries(); }
   void accept_unstable() { unstable_.accept_in_progress(); }
   void stable_to(EntryId id) { unstable_.stable_to(id); }
@@ -143,12 +145,13 @@ class Log {
   const Unstable& unstable() const { return unstable_; }
 
  private:
-  bool matches_or_zero(EntryId id) const;
   Index max_appliable_index() const;
   Index first_conflict(const std::vector<Entry>& entries) const;
+  void append_from_conflict(Index conflict, std::vector<Entry> entries);
 
   const Storage& storage_;
   const Options options_;
+  const Tracer trace_;
   Unstable unstable_;
   Index committed_ = 0;
   Index applying_ = 0;

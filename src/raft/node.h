@@ -34,9 +34,10 @@
 #include "raft/confchange/confchange.h"
 #include "raft/errc.h"
 #include "raft/log.h"
-#include "raft/read_only.h"
 #include "raft/ready.h"
+#include "raft/roles.h"
 #include "raft/storage.h"
+#include "raft/tracer.h"
 #include "raft/tracker/progress.h"
 #include "raft/types.h"
 
@@ -156,37 +157,17 @@ class Node {
   void set_election_timeout_ticks(std::uint32_t ticks) { randomized_timeout_ = ticks; }
 
  private:
-  // What a role knows dies with it (N5).
-  struct Follower {
-    NodeId leader = kNone;
-  };
-  struct Candidate {
-    bool pre_vote = false;  // only asking: the term is not raised yet
-    base::OrderedMap<NodeId, bool> votes;
-  };
-  struct Leader {
-    ProgressMap progress;
-    ReadOnly reads;
-    std::vector<Message> postponed_reads;  // until an entry of its own term is committed
-    NodeId transferee = kNone;
-    Index pending_conf_index = 0;  // no conf change may be proposed until this is applied
-    std::uint64_t uncommitted_bytes = 0;
-    std::uint32_t heartbeat_elapsed = 0;
-  };
   enum class Campaign : std::uint8_t { kPreElection, kElection, kTransfer };
   enum class IfEmpty : bool { kSkip, kSend };
 
   // node.cc: start, ready, configuration
-  template <class... Args>
-  void trace(base::TraceLevel level, fmt::format_string<Args...> format, Args&&... args) const;
   void restore_configuration_at_start(const ConfState& state);
+  void resume_from(Index applied);
   void add_append_job(Ready& ready);
   Message storage_append_response(const std::optional<Snapshot>& snapshot) const;
   bool hard_state_changed() const;
   void switch_to(Reconfiguration change);
-  ConfState reconfigured_leader(Leader& leader);
   void follow_configuration(Leader& leader, const IdSet& fresh);
-  bool is_learner() const;
   bool promotable() const;
   void send(Message message);
 
@@ -220,7 +201,7 @@ class Node {
   void heard_from_leader(NodeId leader);
   Result<> forward_proposal(Message& message);
   void forward_to_leader(Message& message, std::string_view kind);
-  void on_append(const Message& message);
+  void on_append(Message& message);
   void on_heartbeat(const Message& message);
   void on_snapshot(const Message& message);
   bool restore(const Snapshot& snapshot);
@@ -230,9 +211,10 @@ class Node {
 
   // node_leader.cc
   Result<> step_leader(Leader& leader, Message& message);
-  Result<> step_leader_of(Leader& leader, Progress& progress, Message& message);
+  void step_leader_of(Leader& leader, Progress& progress, const Message& message);
   Result<> on_proposal(Leader& leader, Message& message);
-  void admit_conf_changes(Leader& leader, std::vector<Entry>& entries);
+  Result<> admit_conf_changes(Leader& leader, std::vector<Entry>& entries);
+  std::string conf_change_refusal(const Leader& leader, const ConfChangeV2& change) const;
   bool append_entries(Leader& leader, std::vector<Entry> entries);
   bool admit_uncommitted(Leader& leader, const std::vector<Entry>& entries) const;
   void on_append_response(Leader& leader, Progress& progress, const Message& message);
@@ -247,7 +229,6 @@ class Node {
   void on_read_index(Leader& leader, Message& message);
   void serve_read(Message& request, Index index);
   void release_postponed_reads(Leader& leader);
-  bool committed_in_own_term() const;
   bool maybe_commit(Leader& leader);
   void broadcast_append(Leader& leader);
   void broadcast_heartbeat(Leader& leader);
@@ -258,6 +239,7 @@ class Node {
   void applied_to(Index index, std::uint64_t bytes);
 
   const Config config_;
+  const Tracer trace_;
   base::Random random_;
   Log log_;
   Configuration configuration_;

@@ -100,7 +100,8 @@ std::string Directive::bare(std::size_t place) const {
 }
 
 void run_script(const std::string& path,
-                const std::function<std::string(const Directive&)>& handler) {
+                const std::function<std::string(const Directive&)>& handler,
+                const std::function<std::string(const std::string&)>& normalize) {
   std::ifstream file(path);
   ASSERT_TRUE(file) << "cannot open " << path;
   const bool rewrite = std::getenv("KEELSON_REWRITE") != nullptr;
@@ -146,6 +147,8 @@ void run_script(const std::string& path,
     if (rewrite) {
       const bool blank = actual.find("\n\n") != std::string::npos || actual.front() == '\n';
       rewritten << (blank ? "----\n" + actual + "----\n----\n" : actual);
+    } else if (normalize) {
+      EXPECT_EQ(normalize(actual), normalize(expected)) << directive.position << ": " << text;
     } else {
       EXPECT_EQ(actual, expected) << directive.position << ": " << text;
     }

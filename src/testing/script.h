@@ -31,9 +31,11 @@ struct Directive {
   std::string bare(std::size_t place) const;
 };
 
-// Runs every case of the file in order; fails the current test where output and expectation differ.
+// Runs every case of the file in order; fails the current test where output and expectation differ. What
+// `normalize` makes of both is compared, if it is given.
 void run_script(const std::string& path,
-                const std::function<std::string(const Directive&)>& handler);
+                const std::function<std::string(const Directive&)>& handler,
+                const std::function<std::string(const std::string&)>& normalize = nullptr);
 
 // Runs each *.txt under `directory`, in the order of names, with a fresh handler from `make`.
 void run_scripts(const std::string& directory,
