@@ -17,6 +17,7 @@ namespace {
 thread_local const Loop* current_loop = nullptr;
 
 constexpr base::Duration kSleepMax = base::Seconds(1);
+constexpr std::uint64_t kLoneEventsPerPoll = 8;
 
 [[noreturn]] void die(const std::string& thread, const char* what) {
   std::fprintf(stderr, "thread %s: uncaught exception: %s\n", thread.c_str(), what);
@@ -137,8 +138,12 @@ void Loop::poll_io() {
   std::size_t handled = 0;
   if (const auto wait = until_next_timer(); wait > base::Duration::zero() && may_sleep()) {
     handled = io_->run_one_for(wait);
+    // Asio tells that no more is ready only by asking the kernel once more. Where events come one
+    // at a time that is not worth a system call; what is left out comes with the next turn.
+    if (handled == 1 && !crowded_ && ++lone_events_ % kLoneEventsPerPoll != 0) return;
   }
   while (handled < kIoPerTurn && io_->poll_one() > 0) handled++;
+  crowded_ = handled > 1;
 }
 
 bool Loop::may_sleep() {

@@ -138,6 +138,8 @@ class Loop {
   bool stopping_ = false;
 
   // The loop's thread only.
+  bool crowded_ = false;           // several events were ready when it last looked
+  std::uint64_t lone_events_ = 0;  // handled without looking for more
   std::vector<Queued> queue_;
   std::size_t queue_head_ = 0;  // jobs before it have run
   std::uint64_t jobs_queued_ = 0;

@@ -117,6 +117,8 @@ void Runtime::start() {
 
 void Runtime::stop() {
   if (!parts_->running) return;
+  for (auto& [thread, loop] : parts_->loops)
+    CHECK(!loop->is_current());  // it would wait for itself
   parts_->drain();
   for (auto& [thread, loop] : parts_->loops) loop->stop();
   parts_->running = false;
