@@ -102,9 +102,9 @@ TEST(Background, DeletedKeysLeaveNothing) {
 TEST(Background, TombstoneAtTheFloorStays) {
   World world;
   ASSERT_TRUE(world.open());
-  world.put("a", "1");    // 2
-  world.erase("a");       // 3
-  world.put("b", "1");    // 4
+  world.put("a", "1");  // 2
+  world.erase("a");     // 3
+  world.put("b", "1");  // 4
   world.compact(3);
   ASSERT_TRUE(world.commit());
   ASSERT_TRUE(world.checkpoint());
@@ -158,8 +158,7 @@ TEST(Window, TakesWhatFreesMostPerByteRewritten) {
       {"neighbours together when each alone frees too little",
        {row(65), row(65), row(100)},
        Window{0, 2}},
-      {"never across one that may not be touched", {row(50), row(0, false), row(50)},
-       Window{0, 1}},
+      {"never across one that may not be touched", {row(50), row(0, false), row(50)}, Window{0, 1}},
       {"all dead is best", {row(10), row(0), row(10)}, Window{1, 1}},
       {"the live must fit one segment", {row(80), row(80), row(80), row(80)}, std::nullopt},
   };

@@ -168,6 +168,10 @@ class World {
     base::put_bytes_field(change.encoded, 1, key);
     add({next_.revision, sub_}, std::move(change));
   }
+  bool exists(const std::string& key) const {
+    const auto it = newest_.find(key);
+    return it != newest_.end() && !next_.changes.at(it->second).tombstone;
+  }
   // Further changes go under the revision of this one.
   void begin_transaction() {
     next_.revision++;
