@@ -7,7 +7,8 @@
 #include <map>
 #include <sstream>
 
-#include "base/crc32c.h"
+#include "mvcc/hash.h"
+#include "mvcc/history.h"
 #include "mvcc/memory_store_test.h"
 #include "mvcc/record.h"
 #include "mvcc/state.h"
@@ -37,27 +38,30 @@ struct Line {
   }
 };
 
-// "\0" is the byte 0, "''" the empty string, "*1000" at the end repeats what stands before.
+// "\0" is the byte 0, "\ff" the byte 255, "''" the empty string; "x*1000" is a thousand of them.
 std::string unescape(std::string text) {
   if (text == "''") return "";
-  for (std::size_t at = 0; (at = text.find("\\0", at)) != std::string::npos; at++) {
-    text.replace(at, 2, 1, '\0');
+  std::string out;
+  for (std::size_t at = 0; at < text.size(); at++) {
+    if (text[at] != '\\') {
+      out.push_back(text[at]);
+      continue;
+    }
+    const auto digits = text.substr(at + 1, 2);
+    out.push_back(static_cast<char>(std::stoi(digits, nullptr, 16)));
+    at += digits.size();
   }
-  if (const auto star = text.find('*'); star != std::string::npos) {
-    const std::string unit = text.substr(0, star);
-    const int times = std::stoi(text.substr(star + 1));
-    text.clear();
-    for (int i = 0; i < times; i++) text += unit;
-  }
-  return text;
+  const auto star = out.find('*');
+  if (star == std::string::npos) return out;
+  std::string repeated;
+  for (int i = std::stoi(out.substr(star + 1)); i > 0; i--) repeated += out.substr(0, star);
+  return repeated;
 }
 
 std::string escape(std::string_view text) {
   if (text.empty()) return "''";
   if (text.size() > 40) return fmt::format("<{} bytes>", text.size());
-  std::string out;
-  for (const char c : text) out += c == '\0' ? "\\0" : std::string(1, c);
-  return out;
+  return std::string(text);
 }
 
 Line line_of(const testing::Directive& directive) {
@@ -291,8 +295,29 @@ class ScriptLeases final : public Leases {
   std::string moves_;
 };
 
+// Tells what would be hashed.
+class Listing final : public base::RevisionHasher {
+ public:
+  void add(base::Revision revision) override { revisions_.insert(revision); }
+  base::Result<std::uint32_t, base::StorageErrc> finish(std::uint32_t crc) override { return crc; }
+  std::string show(const MemoryStore& store) const {
+    std::string out;
+    for (const auto& revision : revisions_) {
+      const auto& record = store.records().at(revision);
+      out += fmt::format("{} {} {}\n", revision, record.tombstone ? "delete" : "put",
+                         escape(record.key()));
+    }
+    return out;
+  }
+
+ private:
+  std::set<base::Revision> revisions_;
+};
+
 class Script {
  public:
+  Script() { published_ = state_->publish(); }
+
   std::string run(const testing::Directive& directive) {
     const auto command = commands().find(directive.command);
     if (command == commands().end()) return "no such command: " + directive.command;
@@ -307,14 +332,30 @@ class Script {
   using Command = std::string (Script::*)(const Line&, const std::string&);
   static const std::map<std::string, Command>& commands() {
     static const std::map<std::string, Command> all = {
-        {"put", &Script::put},           {"delete", &Script::erase},
-        {"range", &Script::range},       {"txn", &Script::txn},
-        {"compact", &Script::compact},   {"slice", &Script::slice},
-        {"revoke", &Script::revoke},     {"lease", &Script::lease},
-        {"moves", &Script::moves},       {"events", &Script::events},
-        {"stats", &Script::stats},       {"begin", &Script::begin_batch},
-        {"publish", &Script::end_batch}, {"damage", &Script::damage},
-        {"repair", &Script::repair},     {"memory", &Script::memory},
+        {"put", &Script::put},
+        {"delete", &Script::erase},
+        {"range", &Script::range},
+        {"txn", &Script::txn},
+        {"compact", &Script::compact},
+        {"slice", &Script::slice},
+        {"revoke", &Script::revoke},
+        {"lease", &Script::lease},
+        {"moves", &Script::moves},
+        {"events", &Script::events},
+        {"stats", &Script::stats},
+        {"begin", &Script::begin_batch},
+        {"publish", &Script::end_batch},
+        {"damage", &Script::damage},
+        {"repair", &Script::repair},
+        {"memory", &Script::memory},
+        {"hash", &Script::hash},
+        {"hash-whole", &Script::hash_whole},
+        {"hash-compaction", &Script::hash_compaction},
+        {"catch-up", &Script::catch_up},
+        {"restart", &Script::restart},
+        {"fill", &Script::fill},
+        {"meta", &Script::meta},
+
     };
     return all;
   }
@@ -339,7 +380,6 @@ class Script {
     return show(state_->delete_range(delete_request(line)), *state_);
   }
   std::string range(const Line& line, const std::string&) {
-    if (batch_ != nullptr && batch_->records().empty()) publish();
     return show(mvcc::range(*published_, range_request(line), store_, memory_), *state_);
   }
   std::string txn(const Line& line, const std::string& input) {
@@ -351,20 +391,34 @@ class Script {
   // Runs to the end, unless it is to be done by `slice`.
   std::string compact(const Line& line, const std::string&) {
     auto done = state_->compact(std::stoll(line.word(0)));
-    if (done && !line.has("hold")) drain(1000);
+    if (done && !line.has("hold")) drain(1000, true);
     return show(done, *state_);
   }
   std::string slice(const Line& line, const std::string&) {
     return drain(static_cast<std::size_t>(line.number("budget", 1)), line.has("all"));
   }
-  std::string drain(std::size_t budget, bool all = true) {
-    std::string out;
-    for (;;) {
+  std::string drain(std::size_t budget, bool all) {
+    std::vector<Revision> dropped;
+    bool pending = true;
+    do {
       const auto progress = state_->compact_slice(budget);
-      for (const auto& revision : progress.dropped) out += fmt::format("dropped {}\n", revision);
-      if (!progress.pending) return out + "done\n";
-      if (!all) return out + "pending\n";
+      dropped.insert(dropped.end(), progress.dropped.begin(), progress.dropped.end());
+      pending = progress.pending;
+    } while (pending && all);
+    std::string out;
+    for (const auto& revision : dropped) out += fmt::format("dropped {}\n", revision);
+    if (dropped.size() > 5)
+      out = "dropped many\n";  // how many a slice looks at is the index's affair
+    return out + (pending ? "pending\n" : "done\n");
+  }
+  // So many keys with two versions each.
+  std::string fill(const Line& line, const std::string&) {
+    for (int i = 0; i < 2 * std::stoi(line.word(0)); i++) {
+      PutRequest request;
+      request.set_key(fmt::format("fill/{:05}", i / 2));
+      EXPECT_TRUE(state_->put(request));
     }
+    return fmt::format("revision={}\n", state_->revision());
   }
   std::string lease(const Line& line, const std::string&) {
     leases_.grant(std::stoll(line.word(0)));
@@ -407,6 +461,83 @@ class Script {
   std::string memory(const Line& line, const std::string&) {
     memory_ = std::stoull(line.word(0));
     return "ok\n";
+  }
+
+  std::string hash(const Line& line, const std::string&) {
+    return covers(HashCursor::make(*published_, line.number("revision")));
+  }
+  std::string hash_compaction(const Line& line, const std::string&) {
+    return covers(HashCursor::make_for_compaction(*published_, line.number("revision")));
+  }
+  std::string covers(base::Result<HashCursor, Errc> cursor) const {
+    if (!cursor) return "error " + name_of(cursor.error()) + "\n";
+    Listing listing;
+    while (!cursor->step(1, listing)) {
+    }
+    return fmt::format("revision={} compact_revision={}\n", cursor->revision(),
+                       cursor->compact_revision()) +
+           listing.show(store_);
+  }
+  std::string hash_whole(const Line&, const std::string&) {
+    Listing listing;
+    WholeHashCursor cursor(*published_);
+    while (!cursor.step(1, listing)) {
+    }
+    return listing.show(store_);
+  }
+
+  // "catch-up a c..d from=2 to=5 budget=1"; a range is written as two words with ".." between.
+  std::string catch_up(const Line& line, const std::string&) {
+    std::vector<std::string> bounds;
+    for (const auto& word : line.words) {
+      const auto dots = word.find("..");
+      bounds.push_back(unescape(word.substr(0, dots)));
+      bounds.push_back(dots == std::string::npos ? "" : unescape(word.substr(dots + 2)));
+    }
+    std::vector<KeyRange> ranges;
+    for (std::size_t i = 0; i < bounds.size(); i += 2) {
+      ranges.push_back(KeyRange::of(bounds[i], bounds[i + 1]));
+    }
+    auto cursor = HistoryCursor::make(*published_, store_, ranges, line.number("from"),
+                                      line.number("to", published_->revision));
+    if (!cursor) return "error " + name_of(cursor.error()) + "\n";
+    std::string out;
+    for (bool done = false; !done;) {
+      const auto step = cursor->step(static_cast<std::size_t>(line.number("budget", 100)));
+      if (!step) return out + "error " + name_of(step.error()) + "\n";
+      for (const Event& event : step->events) out += show_event(event);
+      out += fmt::format("through {}{}\n", step->through, step->done ? " done" : "");
+      done = step->done;
+    }
+    return out;
+  }
+
+  std::string meta(const Line&, const std::string&) {
+    return fmt::format("scheduled={} finished={}\n",
+                       store_.meta_revision(base::kScheduledCompactKey),
+                       store_.meta_revision(base::kFinishedCompactKey));
+  }
+  // `newest` in place of the newest revision stored.
+  std::string restart(const Line& line, const std::string&) {
+    std::map<std::string, std::vector<Version>> histories;
+    for (const auto& [revision, record] : store_.records()) {
+      histories[std::string(record.key())].push_back(
+          {.mod = revision,
+           .create_revision = record.create_revision,
+           .version = record.version,
+           .bytes = static_cast<std::uint32_t>(record.encoded.size()),
+           .tombstone = record.tombstone});
+    }
+    batch_.reset();
+    state_ = std::make_unique<State>(leases_, State::Options{.range_memory_budget = 4096});
+    for (const auto& [key, history] : histories) state_->load(key, history);
+    const auto newest = store_.records().empty() ? 0 : store_.records().rbegin()->first.main;
+    state_->finish_load(line.number("newest", newest),
+                        store_.meta_revision(base::kFinishedCompactKey),
+                        store_.meta_revision(base::kScheduledCompactKey));
+    published_ = state_->publish();
+    return fmt::format("revision={} compact_revision={}{}\n", state_->revision(),
+                       state_->compact_revision(), state_->compacting() ? " compacting" : "");
   }
 
   ScriptLeases leases_;

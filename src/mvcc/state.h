@@ -43,6 +43,8 @@ class Leases {
   virtual void moved(std::string_view key, std::int64_t previous, std::int64_t id) = 0;
 };
 
+// Revisions in results are those of their headers: after the operation, unchanged if nothing was
+// changed.
 struct PutResult {
   std::int64_t revision = 0;
   std::optional<base::SharedBytes>
@@ -59,7 +61,7 @@ struct TxnResult;
 using OpResult = std::variant<RangeResult, PutResult, DeleteResult, std::unique_ptr<TxnResult>>;
 
 struct TxnResult {
-  std::int64_t revision = 0;
+  std::int64_t revision = 0;  // 0 in a nested one, as etcd has it
   bool succeeded = false;
   std::vector<OpResult> responses;  // one per executed operation, in order
 };
@@ -85,6 +87,8 @@ class State {
   // Leases of live keys are told to Leases by the caller, who has them from the store's footers.
   // formats.md 5.7 (Boot).
   void load(std::string_view key, std::span<const Version> history);
+  // -1 stands for a compaction never noted; one scheduled beyond the finished one is the floor at
+  // once, and compacting() again.
   void finish_load(std::int64_t newest_revision, std::int64_t finished_compact,
                    std::int64_t scheduled_compact);
 
@@ -92,15 +96,19 @@ class State {
   // batches.
   void begin(base::Batch& batch, const base::RevisionReader& reader);
 
+  // kLeaseNotFound before kKeyNotFound; kUnreadable, kTooMuchMemory.
   base::Result<PutResult, Errc> put(const etcdserverpb::PutRequest& request);
+  // kUnreadable and kTooMuchMemory, with prev_kv only.
   base::Result<DeleteResult, Errc> delete_range(const etcdserverpb::DeleteRangeRequest& request);
-  // Executes the branch the compares choose, all or nothing. With `want_results` false (nobody
-  // waits here) ranges are checked but not executed and the answer's responses stay empty.
-  // formats.md 5.6 (version trap).
+  // Executes the branch the compares choose, all or nothing; operations see those before them. With
+  // `want_results` false (nobody waits here) ranges are checked but not executed, previous values
+  // not read and the answer's responses stay empty. formats.md 5.6 (version trap). Any Errc.
+  // Recursion is as deep as the request's nesting, which its parser has bounded.
   base::Result<TxnResult, Errc> txn(const etcdserverpb::TxnRequest& request, bool want_results);
   // Deletes these keys, given in ascending order, under one revision: what a revoked lease does.
   base::Result<DeleteResult, Errc> delete_keys(const std::vector<std::string>& keys);
-  // Raises the floor: reads below it fail at once. Dropping follows by compact_slice().
+  // Raises the floor, kCompacted if it is not above the present one, kFutureRevision: reads below
+  // it fail at once. Dropping follows by compact_slice().
   base::Result<void, Errc> compact(std::int64_t revision);
 
   // Index compaction still to be done for the newest floor, a slice of about `budget` keys. Returns
