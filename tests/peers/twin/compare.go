@@ -2,12 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"hash/crc32"
 	"slices"
 	"strings"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/encoding/prototext"
@@ -51,7 +52,7 @@ var ignored = []Ignored{
 	{"order of leases and of their keys", "unspecified", func(_, response proto.Message) {
 		switch m := response.(type) {
 		case *pb.LeaseLeasesResponse:
-			slices.SortFunc(m.Leases, func(a, b *pb.LeaseStatus) int { return int(min(1, max(-1, a.ID-b.ID))) })
+			slices.SortFunc(m.Leases, func(a, b *pb.LeaseStatus) int { return cmp.Compare(a.ID, b.ID) })
 		case *pb.LeaseTimeToLiveResponse:
 			slices.SortFunc(m.Keys, bytes.Compare)
 		}
@@ -217,5 +218,5 @@ func difference(where string, action action, answers [2]answer) *Difference {
 	if proto.Equal(a, b) {
 		return nil
 	}
-	return found("message", cmp.Diff(a, b, protocmp.Transform()))
+	return found("message", gocmp.Diff(a, b, protocmp.Transform()))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -75,7 +76,9 @@ func (s *side) start(settledAt uint64) (err error) {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		response, err := s.status()
-		if err == nil && response.RaftAppliedIndex >= settledAt && response.StorageVersion != "" {
+		// etcd gives its storage version as 3.5.0 until it has written the real one, up to some seconds later.
+		if err == nil && response.RaftAppliedIndex >= settledAt &&
+			minor(response.StorageVersion) == minor(response.Version) {
 			return nil
 		}
 		if time.Now().After(deadline) {
@@ -84,6 +87,9 @@ func (s *side) start(settledAt uint64) (err error) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// minor is the "3.7" of "3.7.1".
+func minor(version string) string { return version[:max(0, strings.LastIndexByte(version, '.'))] }
 
 // restart kills the server and starts it again on its data.
 func (s *side) restart() error {
