@@ -221,7 +221,11 @@ class CowMap {
 
   // Puts a thin child together with a neighbour if both fit into one node.
   static void join_neighbours(Node& node, Edit edit, std::size_t place) {
-    if (node.slots.size() == 1) return;
+    if (node.slots.size() == 1) {
+      // With its only child gone this node is as empty; the parent drops it.
+      if (node.slots.front().child->count() == 0) node.slots.clear();
+      return;
+    }
     const std::size_t left = place == 0 ? 0 : place - 1;
     const std::size_t count = node.slots[left].child->count() + node.slots[left + 1].child->count();
     if (count > kFanOut * 3 / 4 && node.slots[place].child->count() > 0) return;

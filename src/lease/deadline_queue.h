@@ -23,6 +23,7 @@
 #include <span>
 #include <vector>
 
+#include "base/check.h"
 #include "base/containers.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -43,7 +44,9 @@ class DeadlineQueue {
     // shorter leases are not noted. Zero: never.
     base::Duration checkpoint_interval{0};
   };
-  explicit DeadlineQueue(Config config) : config_(config) {}
+  explicit DeadlineQueue(Config config) : config_(config) {
+    CHECK(config.retry_interval > base::Duration(0));
+  }
 
   // Leads from now on: every lease ends at now + extend + (remaining_ttl if > 0, else ttl), later
   // where L3 asks for it. `extend` is the election timeout. Needs: not leading.
