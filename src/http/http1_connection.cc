@@ -59,7 +59,7 @@ struct SinkBody {
     void finish(boost::beast::error_code& ec) { ec = {}; }
 
    private:
-    BodySink* sink_;
+    value_type& sink_;  // set after the parser has made its reader
   };
 };
 
