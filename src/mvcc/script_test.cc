@@ -354,6 +354,7 @@ class Script {
         {"catch-up", &Script::catch_up},
         {"restart", &Script::restart},
         {"fill", &Script::fill},
+        {"kept", &Script::kept},
         {"meta", &Script::meta},
 
     };
@@ -410,6 +411,17 @@ class Script {
     if (dropped.size() > 5)
       out = "dropped many\n";  // how many a slice looks at is the index's affair
     return out + (pending ? "pending\n" : "done\n");
+  }
+  // The history of one key in the index.
+  std::string kept(const Line& line, const std::string&) {
+    std::vector<Version> history;
+    const auto cursor = published_->index.seek(line.word(0));
+    if (cursor.valid() && cursor.key() == line.word(0)) cursor.history(history);
+    std::string out;
+    for (const auto& version : history) {
+      out += fmt::format("{} {}\n", version.mod, version.tombstone ? "delete" : "put");
+    }
+    return out;
   }
   // So many keys with two versions each.
   std::string fill(const Line& line, const std::string&) {

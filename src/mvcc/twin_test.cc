@@ -461,6 +461,7 @@ class Twin {
       look_in_slices(request);
     }
     if (compares_hashes_) look_at_hashes();
+    if (compares_hashes_ && collects_ && !state_->compacting()) look_at_index();
     look_at_history();
   }
 
@@ -513,6 +514,19 @@ class Twin {
         << "at " << at << " compacted " << model().compact_revision;
     WholeHashCursor whole(*published_);
     EXPECT_EQ(hash(whole), model().hash_whole());
+  }
+
+  // Once compaction is finished, nothing dead is left.
+  void look_at_index() {
+    std::vector<Revision> kept, expected;
+    std::vector<Version> history;
+    for (auto cursor = published_->index.seek(""); cursor.valid(); cursor.next()) {
+      cursor.history(history);
+    }
+    for (const auto& version : history) kept.push_back(version.mod);
+    for (const auto& change : model().bucket()) expected.push_back(change.revision);
+    std::sort(kept.begin(), kept.end());
+    EXPECT_EQ(kept, expected);
   }
 
   void look_at_history() {
