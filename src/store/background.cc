@@ -191,6 +191,9 @@ base::Result<std::optional<Step>> Store::Impl::step_paced(base::TimePoint now,
   switch (slice->next) {
     case Slice::Next::kMore:
       break;
+    case Slice::Next::kGaveUp:
+      rest_until_ = now + kMaintainInterval;
+      [[fallthrough]];
     case Slice::Next::kDone:
       sealing_.reset();
       collection_.reset();

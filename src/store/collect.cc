@@ -107,8 +107,10 @@ base::Result<Slice> Collection::open_output(base::WallTime wall_now) {
     return Slice{};
   }
   id_ = store_.next_segment_id_++;
-  ASSIGN_OR_RETURN(auto file, store_.volume_.create_segment(id_, kCollectedFlag, wall_now));
-  file_ = std::make_shared<SegmentFile>(std::move(file), store_.graveyard_);
+  auto file = store_.volume_.create_segment(id_, kCollectedFlag, wall_now);
+  if (!file && is_no_space(file.error())) return Slice{.next = Slice::Next::kGaveUp};
+  if (!file) return base::fail(std::move(file).error());
+  file_ = std::make_shared<SegmentFile>(*std::move(file), store_.graveyard_);
   footer_ = std::make_unique<FooterBuilder>(
       FooterBuilder::Config{.segment_id = id_,
                             .limits = store_.limits(),
@@ -148,9 +150,15 @@ base::Result<Slice> Collection::copy() {
   }
   std::string bytes(to - from, '\0');
   const auto got = source.segment->file().read_at(from, bytes);
-  if (!got) return give_up();
+  if (!got) {
+    store_.counters_->failed++;
+    return give_up();
+  }
   bytes.resize(*got);
-  if (!copy_run(source, end, bytes, from)) return give_up();
+  if (!copy_run(source, end, bytes, from)) {
+    store_.counters_->corrupt++;
+    return give_up();
+  }
   return Slice{};
 }
 
@@ -189,9 +197,8 @@ void Collection::copy_record(base::Revision revision, const CheckedRecord& recor
 base::Result<Slice> Collection::give_up() {
   store_.rows_[window_.first + source_].damaged = true;
   store_.stats_.collections_given_up++;
-  store_.counters_->corrupt++;
   file_->condemn();
-  return Slice{.next = Slice::Next::kDone};
+  return Slice{.next = Slice::Next::kGaveUp};
 }
 
 base::Result<Slice> Collection::mark_late() {

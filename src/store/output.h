@@ -20,7 +20,8 @@ namespace keelson::store {
 
 // What one slice of background work asks for.
 struct Slice {
-  enum class Next { kMore, kWait, kDone } next = Next::kMore;
+  // kGaveUp: over without effect; not to be tried again at once.
+  enum class Next { kMore, kWait, kDone, kGaveUp } next = Next::kMore;
   base::Function<base::Result<>()> wait;  // with kWait: run where blocking is allowed, then rest
 };
 

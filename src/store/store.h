@@ -126,7 +126,7 @@ struct Step {
 
 struct Space {
   std::uint64_t live_bytes = 0;       // records not dead, and the buckets: what the quota counts
-  std::uint64_t file_bytes = 0;       // what the files hold (dbSize)
+  std::uint64_t file_bytes = 0;       // of the files it needs, without room not yet used (dbSize)
   std::uint64_t available_bytes = 0;  // free on the volume, as of the last look in step()
   bool reserve_available = true;      // false: raise NOSPACE until collection has made room again
 };

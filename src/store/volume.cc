@@ -29,7 +29,10 @@ base::Result<> Volume::start(Config config) {
     // One of another size is the work of an interrupted maintain() or of other options.
     if (!held_[i]) RETURN_IF_ERROR(files_.remove(path(reserve_name(i))));
   }
-  return {};
+  while (true) {
+    ASSIGN_OR_RETURN(const bool filled, maintain());
+    if (!filled) return {};
+  }
 }
 
 std::optional<int> Volume::take_reserve() {

@@ -36,7 +36,7 @@ class Volume {
   Volume(env::FileSystem& files, std::string directory, std::uint64_t store_id)
       : files_(files), directory_(std::move(directory)), store_id_(store_id) {}
 
-  // Looks at the volume's size and at what is left of the reserve.
+  // Looks at the volume's size and at what is left of the reserve; fills it if there is space.
   base::Result<> start(Config config);
 
   env::FileSystem& files() { return files_; }
