@@ -286,11 +286,14 @@ base::Result<ConfState, ConfChangeErrc> Node::apply_conf_change(const ConfChange
 }
 
 void Node::switch_to(Reconfiguration change) {
+  auto* const leader = std::get_if<Leader>(&role_);
+  if (leader != nullptr) {
+    follow(change, log_.last_index(), {config_.max_inflight_messages, config_.max_inflight_bytes},
+           leader->progress);
+  }
   configuration_ = std::move(change.configuration);
   trace_.info("{:x} switched to configuration {}", id(), configuration_);
-  auto* const leader = std::get_if<Leader>(&role_);
   if (leader == nullptr) return;
-  follow_configuration(*leader, change.fresh);
   if (!configuration_.voters.contains(id())) {
     // Removed or demoted. By default it leads on until somebody else does: stepping down now could
     // leave the last entries of this term without a leader who knows that they are committed.
@@ -308,21 +311,6 @@ void Node::switch_to(Reconfiguration change) {
   }
   if (leader->transferee != kNone && !configuration_.voters.contains(leader->transferee)) {
     abort_transfer();
-  }
-}
-
-void Node::follow_configuration(Leader& leader, const IdSet& fresh) {
-  absl::erase_if(leader.progress,
-                 [this](const auto& of) { return !configuration_.contains(of.first); });
-  for (const NodeId added : fresh) {
-    Progress progress({config_.max_inflight_messages, config_.max_inflight_bytes});
-    progress.next = std::max<Index>(log_.last_index(), 1);
-    // Or the next check of the quorum could depose a leader that has done nothing but add a member.
-    progress.recent_active = true;
-    leader.progress.insert_or_assign(added, progress);
-  }
-  for (auto& [of, progress] : leader.progress) {
-    progress.learner = configuration_.learners.contains(of);
   }
 }
 

@@ -167,7 +167,6 @@ class Node {
   Message storage_append_response(const std::optional<Snapshot>& snapshot) const;
   bool hard_state_changed() const;
   void switch_to(Reconfiguration change);
-  void follow_configuration(Leader& leader, const IdSet& fresh);
   bool promotable() const;
   void send(Message message);
 

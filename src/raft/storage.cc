@@ -11,7 +11,8 @@ namespace keelson::raft {
 MemoryStorage::MemoryStorage() { entries_.emplace_back(); }
 
 Storage::InitialState MemoryStorage::initial_state() const {
-  return {.hard_state = hard_state_, .conf_state = snapshot_.metadata.conf_state};
+  return {.hard_state = hard_state_,
+          .conf_state = conf_state_.value_or(snapshot_.metadata.conf_state)};
 }
 
 Result<Term> MemoryStorage::term(Index index) const {

@@ -18,7 +18,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -72,6 +74,9 @@ class MemoryStorage : public Storage {
   Result<Snapshot> snapshot() const override { return snapshot_; }
 
   void set_hard_state(const HardState& state) { hard_state_ = state; }
+  // For a start from a state machine that is ahead of the snapshot (Config::applied): the
+  // configuration in force there. Without it initial_state() names the snapshot's.
+  void set_conf_state(ConfState state) { conf_state_ = std::move(state); }
   // Replaces the whole log. kSnapshotOutOfDate if it holds this one or a newer; index 0 sets only
   // the configuration of an empty log.
   Result<> apply_snapshot(Snapshot snapshot);
@@ -92,6 +97,7 @@ class MemoryStorage : public Storage {
   void truncate_from(Index index);
 
   HardState hard_state_;
+  std::optional<ConfState> conf_state_;
   Snapshot snapshot_;
   std::deque<Entry> entries_;  // [0] stands for what was compacted: its index and term, no data
   std::uint64_t bytes_held_ = 0;

@@ -1,5 +1,6 @@
 #include "raft/confchange/confchange.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -145,6 +146,20 @@ ReconfigurationResult change_configuration(const Configuration& from, const Conf
   }
   return enter_joint(from, change.transition != ConfChangeTransition::kJointExplicit,
                      change.changes);
+}
+
+void follow(const Reconfiguration& change, Index last_index, Inflights::Limits limits,
+            ProgressMap& progress) {
+  const Configuration& configuration = change.configuration;
+  absl::erase_if(progress, [&](const auto& of) { return !configuration.contains(of.first); });
+  for (const NodeId added : change.fresh) {
+    Progress begin(limits);
+    begin.next = std::max<Index>(last_index, 1);
+    // Or the next check of the quorum could depose a leader that has done nothing but add a member.
+    begin.recent_active = true;
+    progress.insert_or_assign(added, std::move(begin));
+  }
+  for (auto& [id, of] : progress) of.learner = configuration.learners.contains(id);
 }
 
 base::Result<Configuration, Errc> restore_configuration(const ConfState& state) {

@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "raft/errc.h"
 #include "raft/quorum/quorum.h"
+#include "raft/tracker/progress.h"
 #include "raft/types.h"
 
 namespace keelson::raft {
@@ -51,6 +52,11 @@ ReconfigurationResult enter_joint(const Configuration& from, bool auto_leave,
 ReconfigurationResult leave_joint(const Configuration& from);
 // The one of the three that the change asks for.
 ReconfigurationResult change_configuration(const Configuration& from, const ConfChangeV2& change);
+
+// Brings a leader's progress in line with the change: who is gone goes, who is fresh starts from
+// `last_index`.
+void follow(const Reconfiguration& change, Index last_index, Inflights::Limits limits,
+            ProgressMap& progress);
 
 // The configuration a snapshot names. kMalformed if it breaks C1-C3, repeats an id or has node 0.
 base::Result<Configuration, Errc> restore_configuration(const ConfState& state);
