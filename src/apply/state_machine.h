@@ -130,6 +130,7 @@ class StateMachine : private mvcc::Leases {
 
   // mvcc::Leases
   bool exists(std::int64_t id) const override { return lessor_.contains(id); }
+  std::int64_t lease_of(std::string_view key) const override { return lessor_.lease_of(key); }
   void moved(std::string_view key, std::int64_t previous, std::int64_t id) override;
 
   void apply_conf_change(const raft::Entry& entry);

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/check.h"
 #include "base/function.h"
 #include "env/lane.h"
 

@@ -23,10 +23,6 @@ enum class Errc : std::uint8_t {
   kProposalDropped,
   kStopped,
   kLeaseNotFound,
-  kCompacted,
-  kFutureRevision,
-  kUnreadable,
-  kTooMuchMemory,
 };
 
 // Either of the two.

@@ -97,7 +97,6 @@ class RaftDriver {
   std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
   raft::HardState unsaved_state_;        // only commit moved: goes with the next append
   raft::Index applied_ = 0;
-  raft::Term own_term_applied_ = 0;
 
   lease::DeadlineQueue deadlines_;
   raft::Index promoted_at_ = 0;  // lease changes up to here were in the promote

@@ -1,0 +1,46 @@
+#include "api/context.h"
+
+namespace keelson::api {
+namespace {
+
+class MissingCall : public http::CallHandler {
+ public:
+  MissingCall(http::Call& call, std::string name) : call_(call), name_(std::move(name)) {}
+  void on_message(http::Message) override {
+    call_.finish({http::StatusCode::kUnimplemented, "keelson: " + name_ + " is not there yet"});
+  }
+
+ private:
+  http::Call& call_;
+  const std::string name_;
+};
+
+}  // namespace
+
+Header Context::header(std::int64_t revision, raft::Term term) const {
+  return {.cluster_id = front.identity().cluster_id,
+          .member_id = front.identity().member_id,
+          .revision = revision,
+          .raft_term = term};
+}
+Header Context::header(const member::View& view) const {
+  return header(view.keys.revision, view.applied_term);
+}
+Header Context::header() const { return header(*front.view()); }
+Header Context::header(const member::Reply& reply) const {
+  return header(reply.revision, reply.term);
+}
+
+void add_missing(http::Router& router, Context& context, std::string_view service,
+                 std::string_view name, http::MethodKind kind) {
+  router.add(
+      service, name, kind,
+      context.metrics.counted(
+          service, name, kind,
+          [name = std::string(name)](http::Call& call) -> std::unique_ptr<http::CallHandler> {
+            return std::make_unique<MissingCall>(call, name);
+          },
+          context.front));
+}
+
+}  // namespace keelson::api

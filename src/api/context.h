@@ -1,0 +1,106 @@
+// Context: what all services of one io lane share, and how a method becomes a handler.
+//
+//   gate (1.2: learner, client API version, has-leader) -> handler of the method -> counted by code
+//
+// The handlers here keep one rule for every service: a handler that waits holds a Ticket of the
+// lane's Front and gives it back in its destructor, so a call that ends early leaves nothing
+// behind.
+#pragma once
+
+#include <google/protobuf/arena.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "api/encode.h"
+#include "api/grpc_metrics.h"
+#include "api/rpc_status.h"
+#include "http/grpc.h"
+#include "member/front.h"
+
+namespace keelson::api {
+
+struct Context {
+  member::Front& front;
+  GrpcMetrics& metrics;
+
+  // A header of what the newest View shows.
+  Header header() const;
+  Header header(const member::View& view) const;
+  // Of an applied request.
+  Header header(const member::Reply& reply) const;
+  Header header(std::int64_t revision, raft::Term term) const;
+};
+
+// One ticket of a Front, given back when its owner goes.
+class Waiting {
+ public:
+  explicit Waiting(member::Front& front) : front_(front) {}
+  ~Waiting() { front_.forget(ticket_); }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  void operator=(member::Ticket ticket) { ticket_ = ticket; }
+
+ private:
+  member::Front& front_;
+  member::Ticket ticket_ = 0;
+};
+
+// A handler of a method with one request message. `Request` is a generated message.
+template <class Request>
+class RequestHandler : public http::CallHandler {
+ public:
+  RequestHandler(Context& context, http::Call& call)
+      : context_(context), call_(call), waiting_(context.front) {}
+
+  void on_message(http::Message message) final {
+    const std::string_view bytes = message.view();
+    if (!request_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+      return finish(http::unparsable_message(kind()));
+    }
+    run(bytes);
+  }
+
+ protected:
+  virtual http::MethodKind kind() const { return http::MethodKind::kUnary; }
+  // The request is parsed; `bytes` is what it was parsed from, for the call only.
+  virtual void run(std::string_view bytes) = 0;
+
+  void answer(std::string message) {
+    call_.send(std::move(message));
+    finish({});
+  }
+  void finish(http::Status status) { call_.finish(std::move(status)); }
+  template <class Errc>
+  void refuse(Errc errc) {
+    finish(status_of(errc));
+  }
+  // Lets a generated message be the answer.
+  void answer(const google::protobuf::MessageLite& message) { answer(message.SerializeAsString()); }
+
+  Context& context_;
+  http::Call& call_;
+  Waiting waiting_;
+  Request request_;
+};
+
+// Registers a method. `Handler` is made from (Context&, Call&).
+template <class Handler>
+void add_method(http::Router& router, Context& context, std::string_view service,
+                std::string_view name, http::MethodKind kind) {
+  router.add(service, name, kind,
+             context.metrics.counted(
+                 service, name, kind,
+                 [&context](http::Call& call) -> std::unique_ptr<http::CallHandler> {
+                   return std::make_unique<Handler>(context, call);
+                 },
+                 context.front));
+}
+
+// A method that is known and not there yet: kUnimplemented.
+void add_missing(http::Router& router, Context& context, std::string_view service,
+                 std::string_view name, http::MethodKind kind);
+
+}  // namespace keelson::api

@@ -1,0 +1,196 @@
+#include "api/kv.h"
+
+#include <optional>
+
+#include "api/encode.h"
+#include "api/quota.h"
+#include "api/range_answer.h"
+#include "api/range_stream.h"
+#include "api/validation.h"
+#include "base/varint.h"
+#include "mvcc/read_txn.h"
+#include "mvcc/state.h"
+
+namespace keelson::api {
+namespace {
+
+// Fields of an InternalRaftRequest. formats.md 5.2
+constexpr std::uint32_t kPutField = 4;
+constexpr std::uint32_t kDeleteRangeField = 5;
+constexpr std::uint32_t kTxnField = 6;
+constexpr std::uint32_t kCompactionField = 7;
+
+constexpr std::size_t kTxnMemoryBudget = std::size_t{256} << 20;
+
+// A handler that goes through the log: proposes, and turns the outcome into an answer.
+template <class Request>
+class Proposing : public RequestHandler<Request> {
+ public:
+  using RequestHandler<Request>::RequestHandler;
+
+ protected:
+  void propose(std::uint32_t field, std::string_view bytes) {
+    this->waiting_ = this->context_.front.propose(
+        field, bytes, [this](base::Result<member::Reply, member::Failure> reply) {
+          this->waiting_ = 0;
+          if (!reply) return this->refuse(reply.error());
+          this->applied(*std::move(reply));
+        });
+  }
+  // The bytes as the client sent them if they may go into the log, else written anew.
+  void propose_request(std::uint32_t field, std::string_view bytes) {
+    if (is_canonical(this->request_, bytes.size())) return propose(field, bytes);
+    this->request_.DiscardUnknownFields();
+    propose(field, this->request_.SerializeAsString());
+  }
+  virtual void applied(member::Reply reply) = 0;
+};
+
+class RangeCall : public RequestHandler<etcdserverpb::RangeRequest> {
+ public:
+  using RequestHandler::RequestHandler;
+
+ private:
+  void run(std::string_view) override {
+    if (auto bad = check(request_)) return refuse(*bad);
+    auto& front = context_.front;
+    if (request_.serializable() || front.view()->linearizable) return read(front.view());
+    waiting_ = front.barrier([this](auto view) {
+      waiting_ = 0;
+      if (!view) return refuse(view.error());
+      read(*std::move(view));
+    });
+  }
+  void read(std::shared_ptr<const member::View> view) {
+    answer_.emplace(context_, call_, request_, std::move(view));
+    answer_->start();
+  }
+
+  std::optional<RangeAnswer> answer_;
+};
+
+class PutCall : public Proposing<etcdserverpb::PutRequest> {
+ public:
+  using Proposing::Proposing;
+
+ private:
+  void run(std::string_view bytes) override {
+    if (!within_quota(context_, apply::quota_cost(request_))) return refuse(RequestErrc::kNoSpace);
+    if (auto bad = check(request_)) return refuse(*bad);
+    propose_request(kPutField, bytes);
+  }
+  void applied(member::Reply reply) override {
+    answer(encode_put(context_.header(reply), std::get<mvcc::PutResult>(reply.answer)));
+  }
+};
+
+class DeleteRangeCall : public Proposing<etcdserverpb::DeleteRangeRequest> {
+ public:
+  using Proposing::Proposing;
+
+ private:
+  void run(std::string_view bytes) override {
+    if (auto bad = check(request_)) return refuse(*bad);
+    propose_request(kDeleteRangeField, bytes);
+  }
+  void applied(member::Reply reply) override {
+    answer(encode_delete(context_.header(reply), std::get<mvcc::DeleteResult>(reply.answer)));
+  }
+};
+
+class TxnCall : public Proposing<etcdserverpb::TxnRequest> {
+ public:
+  using Proposing::Proposing;
+
+ private:
+  void run(std::string_view bytes) override {
+    if (!within_quota(context_, apply::quota_cost(request_))) return refuse(RequestErrc::kNoSpace);
+    if (auto bad = check(request_, context_.front.config().txn_operations_max)) {
+      return refuse(*bad);
+    }
+    if (!is_read_only(request_)) return propose_request(kTxnField, bytes);
+    // A txn without any operation could be read here at once too; the barrier is the safe choice.
+    const bool serializable =
+        is_serializable(request_) && request_.success_size() + request_.failure_size() > 0;
+    auto& front = context_.front;
+    if (serializable || front.view()->linearizable) return read(front.view());
+    waiting_ = front.barrier([this](auto view) {
+      waiting_ = 0;
+      if (!view) return refuse(view.error());
+      read(*std::move(view));
+    });
+  }
+
+  // Compares and ranges may read much and gather their answer: a worker's work.
+  void read(std::shared_ptr<const member::View> view) {
+    auto request = std::make_shared<const etcdserverpb::TxnRequest>(std::move(request_));
+    waiting_ = context_.front.on_worker([this, request, view = std::move(view)]() -> base::Job {
+      auto result = mvcc::read_only_txn(view->keys, *request, *view->reader, kTxnMemoryBudget);
+      return [this, view, result = std::move(result)]() mutable {
+        waiting_ = 0;
+        if (!result) return refuse(result.error());
+        answer(encode_txn(context_.header(*view), *result));
+      };
+    });
+  }
+
+  void applied(member::Reply reply) override {
+    Header header = context_.header(reply);
+    const auto& result = std::get<mvcc::TxnResult>(reply.answer);
+    header.revision = result.revision;
+    answer(encode_txn(header, result));
+  }
+};
+
+class CompactCall : public RequestHandler<etcdserverpb::CompactionRequest> {
+ public:
+  using RequestHandler::RequestHandler;
+
+ private:
+  void run(std::string_view) override {
+    request_.DiscardUnknownFields();
+    waiting_ = context_.front.propose(
+        kCompactionField, request_.SerializeAsString(),
+        [this](base::Result<member::Reply, member::Failure> reply) {
+          waiting_ = 0;
+          http::Status status = reply ? http::Status{} : status_of(reply.error());
+          const Header header = reply ? context_.header(*reply) : Header{};
+          // A physical one waits for the running compaction, also when it was refused because there
+          // is one.
+          const bool was_compacted =
+              !reply && reply.error() == member::Failure(apply::Errc::kCompacted);
+          if (request_.physical() && (reply || was_compacted)) {
+            return wait_for_compaction(header, std::move(status));
+          }
+          end(header, std::move(status));
+        });
+  }
+  void wait_for_compaction(Header header, http::Status status) {
+    waiting_ =
+        context_.front.when([](const member::View& view) { return !view.compacting; }, std::nullopt,
+                            [this, header, status](auto view) {
+                              waiting_ = 0;
+                              if (!view) return refuse(view.error());
+                              end(header, status);
+                            });
+  }
+  void end(const Header& header, http::Status status) {
+    if (!status.ok()) return finish(std::move(status));
+    answer(header_only(header));
+  }
+};
+
+}  // namespace
+
+void add_kv(http::Router& router, Context& context) {
+  constexpr std::string_view kService = "etcdserverpb.KV";
+  using enum http::MethodKind;
+  add_method<RangeCall>(router, context, kService, "Range", kUnary);
+  add_method<RangeStreamCall>(router, context, kService, "RangeStream", kServerStream);
+  add_method<PutCall>(router, context, kService, "Put", kUnary);
+  add_method<DeleteRangeCall>(router, context, kService, "DeleteRange", kUnary);
+  add_method<TxnCall>(router, context, kService, "Txn", kUnary);
+  add_method<CompactCall>(router, context, kService, "Compact", kUnary);
+}
+
+}  // namespace keelson::api

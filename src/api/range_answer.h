@@ -1,0 +1,42 @@
+// RangeAnswer: one RangeResponse, from a View to the wire.
+//
+//   plan (slices) -> length known -> small and in memory: one message
+//                                 -> else: streamed as the windows open, values read in runs
+//
+// Memory does not grow with the answer: a run of rows and their bytes at a time, and what the plan
+// gathers for orders other than by key (within its budget). What is not in memory is read by a
+// worker.
+#pragma once
+
+#include <memory>
+
+#include "api/context.h"
+#include "proto/rpc.pb.h"
+
+namespace keelson::api {
+
+class RangeAnswer {
+ public:
+  // `request` and `call` outlive it. The call ends with the answer or an error.
+  RangeAnswer(Context& context, http::Call& call, const etcdserverpb::RangeRequest& request,
+              std::shared_ptr<const member::View> view);
+  ~RangeAnswer();
+  void start() { plan(); }
+
+ private:
+  class Body;
+  void plan();
+  void read_for_plan();
+  void planned();
+  bool gather(const std::string& head, const std::string& tail, std::uint64_t length);
+
+  Context& context_;
+  http::Call& call_;
+  const etcdserverpb::RangeRequest& request_;
+  std::shared_ptr<const member::View> view_;
+  mvcc::RangePlan plan_;
+  Waiting waiting_;
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace keelson::api
