@@ -73,7 +73,8 @@ struct Change {
   enum class Kind : std::uint8_t { kAdd, kPromote, kUpdate, kRemove };
   Kind kind = Kind::kAdd;
   MemberId id = 0;
-  Member member;  // of kAdd; of kUpdate only the peer URLs count
+  Member member;              // of kAdd; of kUpdate only the peer URLs count
+  bool adds_learner = false;  // it came as AddLearnerNode: max_learners counts
 };
 // raftpb.ConfChangeType by number: 0 AddNode, 1 RemoveNode, 2 UpdateNode, 3 AddLearnerNode.
 struct RawChange {
