@@ -136,6 +136,19 @@ class World {
     return open();
   }
   void close() { store_.reset(); }
+  // Another world with the same files, nothing pending, and the same truth; closed.
+  std::unique_ptr<World> fork() const {
+    auto other = std::make_unique<World>();
+    other->options_ = options_;
+    other->truth_ = truth_;
+    other->history_ = history_;
+    CHECK(other->disk_.make_directories(directory_));
+    for (const auto& [path, content] : disk_.contents()) {
+      CHECK(env::write_file(other->disk_, path, content));
+    }
+    CHECK(other->disk_.sync_directory(directory_));
+    return other;
+  }
   const std::string& error() const { return error_; }
 
   // What load() told: lines, and revisions by key.
@@ -149,9 +162,9 @@ class World {
   }
   void put_in_transaction(const std::string& key, std::string_view value, std::int64_t lease = 0) {
     const auto newest = newest_.find(key);
-    const bool exists = newest != newest_.end() && !next_.changes.at(newest->second).tombstone;
-    const Truth::Change* before = exists ? &next_.changes.at(newest->second) : nullptr;
-    const base::Revision at{next_.revision, sub_};
+    const bool exists = newest != newest_.end() && !truth_.changes.at(newest->second).tombstone;
+    const Truth::Change* before = exists ? &truth_.changes.at(newest->second) : nullptr;
+    const base::Revision at{truth_.revision, sub_};
     Truth::Change change{.key = key,
                          .create = before ? before->create : at.main,
                          .version = before ? before->version + 1 : 1,
@@ -166,39 +179,38 @@ class World {
   void erase_in_transaction(const std::string& key) {
     Truth::Change change{.key = key, .tombstone = true};
     base::put_bytes_field(change.encoded, 1, key);
-    add({next_.revision, sub_}, std::move(change));
+    add({truth_.revision, sub_}, std::move(change));
   }
   bool exists(const std::string& key) const {
     const auto it = newest_.find(key);
-    return it != newest_.end() && !next_.changes.at(it->second).tombstone;
+    return it != newest_.end() && !truth_.changes.at(it->second).tombstone;
   }
   // Further changes go under the revision of this one.
   void begin_transaction() {
-    next_.revision++;
+    truth_.revision++;
     sub_ = 0;
   }
   void change(base::Bucket bucket, const std::string& key, std::optional<std::string> value) {
     const std::string name = fmt::format("{}/{}", base::bucket_name(bucket), key);
     if (value) {
-      next_.buckets[name] = *value;
+      truth_.buckets[name] = *value;
       batch_->put(bucket, key, *value);
     } else {
-      next_.buckets.erase(name);
+      truth_.buckets.erase(name);
       batch_->erase(bucket, key);
     }
   }
   // Raises the floor; commit() then tells the store who died.
   void compact(std::int64_t floor) {
-    next_.floor = floor;
+    truth_.floor = floor;
     change(base::Bucket::kMeta, std::string(base::kScheduledCompactKey), revision_value(floor));
   }
 
   // The batch made so far, as applied but not appended.
   std::shared_ptr<const base::Batch> commit_pending() {
-    batch_->set_applied(++next_.applied, 1);
+    batch_->set_applied(++truth_.applied, 1);
     auto batch = std::exchange(batch_, std::make_shared<base::Batch>());
-    history_[next_.applied] = next_;
-    truth_ = next_;
+    history_[truth_.applied] = {truth_.revision, truth_.floor, truth_.buckets};
     return batch;
   }
   bool append(std::shared_ptr<const base::Batch> batch) {
@@ -239,9 +251,6 @@ class World {
     if (step->again) now_ = std::max(now_, *step->again);
     return true;
   }
-
-  // What the state was when this index had been applied.
-  const Truth& at_index(std::uint64_t index) const { return history_.at(index); }
 
   // The value of a revision; "error <errc>", "cold".
   static std::string value(const base::RevisionReader& reader, base::Revision revision) {
@@ -317,7 +326,7 @@ class World {
                  .lease = change.lease,
                  .encoded = base::SharedBytes(change.encoded)});
     newest_[change.key] = at;
-    next_.changes[at] = std::move(change);
+    truth_.changes[at] = std::move(change);
     sub_++;
   }
 
@@ -339,12 +348,14 @@ class World {
 
   // The writer goes on from the state that the store has.
   void rewind() {
-    if (recovered_.applied_index == 0) {
-      truth_ = next_ = Truth{};
-    } else {
-      truth_ = next_ = history_.at(recovered_.applied_index);
-    }
+    const Mark mark =
+        recovered_.applied_index == 0 ? Mark{} : history_.at(recovered_.applied_index);
     history_.erase(history_.upper_bound(recovered_.applied_index), history_.end());
+    truth_.applied = recovered_.applied_index;
+    truth_.revision = mark.revision;
+    truth_.floor = mark.floor;
+    truth_.buckets = mark.buckets;
+    truth_.changes.erase(truth_.changes.lower_bound({mark.revision + 1, 0}), truth_.changes.end());
     batch_ = std::make_shared<base::Batch>();
     newest_.clear();
     for (const auto& [at, change] : truth_.changes) newest_[change.key] = at;
@@ -372,9 +383,14 @@ class World {
   std::map<std::string, std::vector<base::Revision>> loaded_;
   base::TimePoint now_{};
 
-  Truth truth_;  // appended or pending
-  Truth next_;   // with the batch being made
-  std::map<std::uint64_t, Truth> history_;
+  // Where the truth stood when an index had been applied; its changes are those up to the revision.
+  struct Mark {
+    std::int64_t revision = 1;
+    std::int64_t floor = -1;
+    std::map<std::string, std::string> buckets;
+  };
+  Truth truth_;  // with the batch being made
+  std::map<std::uint64_t, Mark> history_;
   std::shared_ptr<base::Batch> batch_ = std::make_shared<base::Batch>();
   std::map<std::string, base::Revision> newest_;
   std::set<base::Revision> told_dead_;
