@@ -1,0 +1,372 @@
+// A node alone, against what others might tell it. Histories with peers are scripts
+// (script_test.cc) and random clusters (cluster_test.cc).
+#include "raft/node.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <set>
+
+#include "raft/describe.h"
+#include "raft/invariants.h"
+#include "raft/sync_adapter.h"
+#include "raft/wire.h"
+
+namespace keelson::raft {
+namespace {
+
+Config config_of(NodeId id) {
+  return {.id = id, .election_tick = 10, .heartbeat_tick = 1, .seed = id};
+}
+
+// One node whose jobs are done at once.
+struct Alone {
+  explicit Alone(std::vector<NodeId> voters, Config config = config_of(1)) {
+    storage.set_conf_state({.voters = std::move(voters)});
+    node = std::make_unique<Node>(config, storage);
+  }
+  // Sees to everything; what it says to others gathers in `sent`, what it applies in `applied`.
+  void settle() {
+    while (node->has_ready()) {
+      Ready ready = node->take_ready();
+      for (Message& message : ready.messages) sent.push_back(std::move(message));
+      if (ready.append) persist(*std::move(ready.append));
+      if (ready.apply) {
+        for (const Entry& entry : ready.apply->entries) applied.push_back(entry);
+        EXPECT_TRUE(node->step(std::move(*ready.apply).response()).ok());
+      }
+      check();
+    }
+  }
+  void persist(AppendJob job) {
+    if (job.hard_state) storage.set_hard_state(*job.hard_state);
+    if (job.snapshot) EXPECT_TRUE(storage.apply_snapshot(*job.snapshot).ok());
+    storage.append(job.entries);
+    for (Message& response : job.responses) {
+      if (response.to != node->id()) {
+        sent.push_back(std::move(response));
+      } else {
+        EXPECT_TRUE(node->step(std::move(response)).ok());
+      }
+    }
+  }
+  void check() {
+    const auto broken = watcher.observe(*node);
+    EXPECT_FALSE(broken) << *broken;
+  }
+  Result<> step(Message message) {
+    message.to = node->id();
+    auto result = node->step(std::move(message));
+    check();
+    return result;
+  }
+  // Elected by the votes of all.
+  void lead() {
+    EXPECT_TRUE(node->campaign().ok());
+    settle();
+    for (const NodeId voter : node->configuration().voters.ids()) {
+      if (voter == node->id() || node->role() == Role::kLeader) continue;
+      EXPECT_TRUE(step({.type = MessageType::kVoteResp, .from = voter, .term = node->term()}).ok());
+    }
+    settle();
+    EXPECT_EQ(node->role(), Role::kLeader);
+    sent.clear();
+  }
+
+  MemoryStorage storage;
+  std::unique_ptr<Node> node;
+  StepWatcher watcher;
+  std::vector<Message> sent;
+  std::vector<Entry> applied;
+};
+
+Entry normal(std::string data) { return {.data = base::SharedBytes(std::move(data))}; }
+
+// --- one voter
+
+TEST(Node, OneVoterAppliesWhatItPersisted) {
+  Alone alone({1});
+  alone.lead();
+  ASSERT_TRUE(alone.node->propose({normal("a"), normal("b")}).ok());
+  Ready ready = alone.node->take_ready();
+  EXPECT_FALSE(ready.apply) << "not durable yet";
+  ASSERT_TRUE(ready.append);
+  EXPECT_TRUE(ready.append->must_sync);
+  alone.persist(*std::move(ready.append));
+  alone.settle();
+  ASSERT_EQ(alone.applied.size(), 3u);
+  EXPECT_EQ(alone.applied[2].data.view(), "b");
+  EXPECT_TRUE(alone.sent.empty());
+}
+
+// The proposer's bytes are handed on to log and state machine, not copied.
+TEST(Node, PayloadIsShared) {
+  Alone alone({1});
+  alone.lead();
+  const Entry entry = normal(std::string(1000, 'x'));
+  ASSERT_TRUE(alone.node->propose({entry}).ok());
+  alone.settle();
+  EXPECT_EQ(alone.applied.back().data.data(), entry.data.data());
+}
+
+TEST(Node, BootstrapComesOutAsIfAgreedOn) {
+  MemoryStorage storage;
+  Node node(config_of(1), storage);
+  EXPECT_FALSE(node.has_ready());
+  node.bootstrap(std::vector<Peer>{{.id = 1, .context = "one"}, {.id = 2, .context = "two"}});
+  EXPECT_EQ(describe(node.configuration()), "voters=(1 2)");
+  Ready ready = node.take_ready();
+  ASSERT_TRUE(ready.append && ready.append->hard_state);
+  EXPECT_EQ(describe(*ready.append->hard_state), "Term:1 Commit:2");
+  EXPECT_EQ(describe(ready.append->entries), "1/1 EntryConfChange v1\n1/2 EntryConfChange v2\n");
+  EXPECT_FALSE(ready.apply) << "not durable yet";
+  storage.append(ready.append->entries);
+  for (Message& response : ready.append->responses) EXPECT_TRUE(node.step(response).ok());
+  ready = node.take_ready();
+  ASSERT_TRUE(ready.apply);
+  for (const Entry& entry : ready.apply->entries) {
+    const auto change = decode_conf_change(entry.data);
+    EXPECT_FALSE(change->context.empty());
+    EXPECT_TRUE(node.apply_conf_change(*change).ok());
+  }
+  EXPECT_EQ(describe(node.configuration()), "voters=(1 2)") << "applied twice, changed once";
+}
+
+TEST(Node, RestartFromWhatWasApplied) {
+  Alone before({1});
+  before.lead();
+  ASSERT_TRUE(before.node->propose({normal("a")}).ok());
+  before.settle();
+  MemoryStorage storage = before.storage;
+  // A commit index alone is not synced: the one on disk is behind.
+  storage.set_hard_state({.term = 1, .vote = 1, .commit = 0});
+  Config config = config_of(1);
+  config.applied = 2;
+  Node node(config, storage);
+  EXPECT_EQ(node.hard_state().commit, 2u);
+  EXPECT_EQ(node.log().applied(), 2u);
+  EXPECT_TRUE(node.has_ready() == false) << "nothing to apply again, nothing new to store";
+}
+
+TEST(Node, ConfigsThatCannotRun) {
+  const auto problem = [](auto change) {
+    Config config = config_of(1);
+    change(config);
+    return config.problem().value_or("none");
+  };
+  EXPECT_EQ(problem([](Config&) {}), "none");
+  EXPECT_EQ(problem([](Config& c) { c.id = 0; }), "cannot use none as id");
+  EXPECT_EQ(problem([](Config& c) { c.id = kLocalApplyThread; }), "cannot use local target as id");
+  EXPECT_EQ(problem([](Config& c) { c.heartbeat_tick = 0; }),
+            "heartbeat tick must be greater than 0");
+  EXPECT_EQ(problem([](Config& c) { c.election_tick = 1; }),
+            "election tick must be greater than heartbeat tick");
+  EXPECT_EQ(problem([](Config& c) { c.max_inflight_messages = 0; }),
+            "max inflight messages must be greater than 0");
+  EXPECT_EQ(problem([](Config& c) { c.max_inflight_bytes = 1; }),
+            "max inflight bytes must be >= max message size");
+  EXPECT_EQ(problem([](Config& c) { c.read_only = ReadOnlyMode::kLeaseBased; }),
+            "CheckQuorum must be enabled when ReadOnlyOption is ReadOnlyLeaseBased");
+}
+
+TEST(Node, TimeoutsSpreadAndRepeat) {
+  std::set<std::uint32_t> seen;
+  for (std::uint64_t seed = 0; seed < 200; seed++) {
+    Config config = config_of(1);
+    config.seed = seed;
+    const Alone alone({1, 2}, config), again({1, 2}, config);
+    const auto ticks = alone.node->election_timeout_ticks();
+    EXPECT_EQ(ticks, again.node->election_timeout_ticks()) << "same seed, same numbers";
+    EXPECT_GE(ticks, 10u);
+    EXPECT_LT(ticks, 20u);
+    seen.insert(ticks);
+  }
+  EXPECT_EQ(seen.size(), 10u);
+}
+
+// --- what no correct peer says
+
+TEST(Node, RefusesWhatOnlyItselfMaySay) {
+  Alone alone({1, 2, 3});
+  using enum MessageType;
+  for (const auto type : {kHup, kBeat, kUnreachable, kSnapStatus, kCheckQuorum, kStorageAppend,
+                          kStorageAppendResp, kStorageApply, kStorageApplyResp}) {
+    EXPECT_EQ(alone.step({.type = type, .from = 2, .term = 1}).error(), Errc::kLocalMessage)
+        << describe(type);
+  }
+  for (const auto type : {kAppResp, kVoteResp, kHeartbeatResp, kReadIndexResp, kPreVoteResp}) {
+    EXPECT_EQ(alone.step({.type = type, .from = 9, .term = 1}).error(), Errc::kUnknownPeer)
+        << describe(type);
+  }
+  EXPECT_FALSE(alone.node->has_ready()) << "nothing was done";
+}
+
+TEST(Node, RefusesWhatIsMalformed) {
+  const ConfState conf{.voters = {1, 2, 3}};
+  const auto app = [](Index index, Term log_term, std::vector<Entry> entries) {
+    return Message{.type = MessageType::kApp,
+                   .from = 2,
+                   .term = 2,
+                   .log_term = log_term,
+                   .index = index,
+                   .entries = std::move(entries)};
+  };
+  const std::pair<const char*, Message> rows[] = {
+      {"an append of no term", {.type = MessageType::kApp, .from = 2}},
+      {"a vote of no term", {.type = MessageType::kVote, .from = 2}},
+      {"a gap before the entries", app(0, 0, {{.term = 1, .index = 2}})},
+      {"a gap within", app(0, 0, {{.term = 1, .index = 1}, {.term = 1, .index = 3}})},
+      {"terms that fall", app(0, 0, {{.term = 2, .index = 1}, {.term = 1, .index = 2}})},
+      {"a term below the one before", app(1, 2, {{.term = 1, .index = 2}})},
+      {"a term from the future", app(0, 0, {{.term = 3, .index = 1}})},
+      {"a snapshot message without one", {.type = MessageType::kSnap, .from = 2, .term = 2}},
+      {"a snapshot with a configuration that cannot be",
+       {.type = MessageType::kSnap,
+        .from = 2,
+        .term = 2,
+        .snapshot =
+            Snapshot{.data = {},
+                     .metadata = {.conf_state = {.learners = {1}}, .index = 5, .term = 1}}}},
+      {"an empty proposal", {.type = MessageType::kProp, .from = 2}},
+      {"a read without a context", {.type = MessageType::kReadIndex, .from = 2}},
+  };
+  for (const auto& [why, message] : rows) {
+    Alone alone({1, 2, 3});
+    EXPECT_EQ(alone.step(message).error(), Errc::kMalformed) << why;
+    EXPECT_EQ(alone.node->term(), 0u) << why;
+    EXPECT_FALSE(alone.node->has_ready()) << why;
+  }
+}
+
+TEST(Node, LeaderRefusesWhatNobodyCanHave) {
+  Alone alone({1, 2, 3});
+  alone.lead();
+  const auto answer = [&alone](Index index) {
+    return alone.step({.type = MessageType::kAppResp, .from = 2, .term = 1, .index = index});
+  };
+  EXPECT_EQ(answer(2).error(), Errc::kMalformed) << "more of this term's log than its leader";
+  EXPECT_TRUE(answer(1).ok());
+  EXPECT_EQ(alone.node->hard_state().commit, 1u);
+  EXPECT_EQ(alone.node
+                ->propose({{.type = EntryType::kConfChange,
+                            .data = base::SharedBytes(std::string("\xff"))}})
+                .error(),
+            Errc::kMalformed);
+  // A hint far beyond the log costs nothing, and a context that is not ours means nothing.
+  EXPECT_TRUE(alone
+                  .step({.type = MessageType::kAppResp,
+                         .from = 3,
+                         .term = 1,
+                         .log_term = 1,
+                         .index = 1,
+                         .reject = true,
+                         .reject_hint = ~Index{0}})
+                  .ok());
+  EXPECT_TRUE(
+      alone.step({.type = MessageType::kHeartbeatResp, .from = 3, .term = 1, .context = "short"})
+          .ok());
+}
+
+TEST(Node, WhatWasForwardedIsNotForwardedAgain) {
+  Alone alone({1, 2, 3});
+  ASSERT_TRUE(alone.step({.type = MessageType::kHeartbeat, .from = 2, .term = 1}).ok());
+  alone.settle();
+  alone.sent.clear();
+  Message proposal{.type = MessageType::kProp, .from = 3, .entries = {normal("x")}};
+  EXPECT_EQ(alone.step(proposal).error(), Errc::kProposalDropped);
+  EXPECT_TRUE(
+      alone.step({.type = MessageType::kReadIndex, .from = 3, .entries = {normal("r")}}).ok());
+  EXPECT_TRUE(alone.step({.type = MessageType::kTransferLeader, .from = 3, .term = 1}).ok());
+  alone.settle();
+  EXPECT_TRUE(alone.sent.empty());
+  // Its own is.
+  EXPECT_TRUE(alone.node->propose({normal("y")}).ok());
+  alone.node->read_index("s");
+  alone.node->transfer_leader(3);
+  alone.settle();
+  ASSERT_EQ(alone.sent.size(), 3u);
+  EXPECT_EQ(describe(alone.sent[0]), "1->2 MsgProp Term:0 Log:0/0 Entries:[0/0 EntryNormal \"y\"]");
+  EXPECT_EQ(describe(alone.sent[1]),
+            "1->2 MsgReadIndex Term:0 Log:0/0 Entries:[0/0 EntryNormal \"s\"]");
+  EXPECT_EQ(describe(alone.sent[2]), "3->2 MsgTransferLeader Term:1 Log:0/0");
+}
+
+TEST(Node, WaitingReadsAreBounded) {
+  Alone alone({1, 2, 3});
+  alone.lead();
+  ASSERT_TRUE(alone.step({.type = MessageType::kAppResp, .from = 2, .term = 1, .index = 1}).ok());
+  alone.settle();
+  for (int i = 0; i < 5000; i++) {
+    ASSERT_TRUE(
+        alone.step({.type = MessageType::kReadIndex, .from = 2, .entries = {normal("r")}}).ok());
+    MAYBE(alone.node->take_ready().messages.empty());
+  }
+  ASSERT_TRUE(alone
+                  .step({.type = MessageType::kHeartbeatResp,
+                         .from = 3,
+                         .term = 1,
+                         .context = std::string("\x00\x10\x00\x00\x00\x00\x00\x00", 8)})
+                  .ok());
+  const Ready ready = alone.node->take_ready();
+  EXPECT_EQ(std::ranges::count(ready.messages, MessageType::kReadIndexResp, &Message::type), 4096);
+}
+
+// --- reads
+
+TEST(ReadOnly, AQuorumConfirmsWhatCameBefore) {
+  ReadOnly reads;
+  const JointConfig voters{{1, 2, 3}, {}};
+  EXPECT_EQ(reads.heartbeat_context(), "") << "nothing waits";
+  reads.add({.type = MessageType::kReadIndex}, 5, 1);
+  const std::string first = reads.heartbeat_context();
+  EXPECT_EQ(first, std::string("\x01\0\0\0\0\0\0\0", 8));
+  reads.add({.type = MessageType::kReadIndex}, 7, 1);
+  reads.acknowledge(2, first);
+  auto confirmed = reads.take_confirmed(voters);
+  ASSERT_EQ(confirmed.size(), 1u) << "the second came after that heartbeat";
+  EXPECT_EQ(confirmed[0].commit, 5u);
+  reads.acknowledge(3, first);
+  EXPECT_TRUE(reads.take_confirmed(voters).empty()) << "an old answer confirms nothing new";
+  reads.acknowledge(9, reads.heartbeat_context());
+  EXPECT_TRUE(reads.take_confirmed(voters).empty()) << "an outsider";
+  reads.acknowledge(3, std::string(8, '\xff'));
+  EXPECT_EQ(reads.take_confirmed(voters).size(), 1u);
+  reads.add({.type = MessageType::kReadIndex}, 8, 1);
+  EXPECT_TRUE(reads.take_confirmed(voters).empty()) << "nobody confirms what was not asked yet";
+}
+
+TEST(ReadOnly, AJointConfigurationNeedsBothHalves) {
+  ReadOnly reads;
+  const JointConfig voters{{1, 2}, {3}};
+  reads.add({.type = MessageType::kReadIndex}, 5, 1);
+  reads.acknowledge(2, reads.heartbeat_context());
+  EXPECT_TRUE(reads.take_confirmed(voters).empty());
+  reads.acknowledge(3, reads.heartbeat_context());
+  EXPECT_EQ(reads.take_confirmed(voters).size(), 1u);
+}
+
+// --- the checks themselves
+
+TEST(Invariants, SeeAStepBack) {
+  Alone later({1});
+  later.lead();
+  const Alone earlier({1});
+  EXPECT_EQ(later.watcher.observe(*earlier.node), "the term never goes back");
+  later.watcher.restarted();
+  EXPECT_EQ(later.watcher.observe(*earlier.node), std::nullopt) << "nothing it promised differs";
+}
+
+TEST(Invariants, SeeAnotherEntryCommitted) {
+  Alone one({1}), other({1});
+  one.lead();
+  other.lead();
+  ASSERT_TRUE(one.node->propose({normal("a")}).ok());
+  ASSERT_TRUE(other.node->propose({normal("b")}).ok());
+  one.settle();
+  other.settle();
+  one.watcher.restarted();
+  EXPECT_EQ(one.watcher.observe(*other.node), "committed entry 2 never changes");
+}
+
+}  // namespace
+}  // namespace keelson::raft
