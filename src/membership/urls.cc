@@ -238,8 +238,8 @@ base::Result<Urls, ConfigError> parse_urls(std::span<const std::string> texts) {
     }
     urls.push_back(std::move(url));
   }
-  std::stable_sort(urls.begin(), urls.end(),
-                   [](const Url& a, const Url& b) { return a.text() < b.text(); });
+  std::sort(urls.begin(), urls.end(),
+            [](const Url& a, const Url& b) { return a.text() < b.text(); });
   return urls;
 }
 
