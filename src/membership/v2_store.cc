@@ -87,8 +87,8 @@ std::string v2_store_json(const Roster& roster) {
   for (const Member& member : roster.members) {
     const std::string id = id_text(member.id);
     tree.file({"0", "members", id, "raftAttributes"}, raft_attributes_json(member));
-    // Only after the member published itself; older etcd would take an empty one for published.
-    if (!member.client_urls.empty() || member.started()) {
+    // Only after the member published itself: a name alone comes from the first conf changes.
+    if (!member.client_urls.empty()) {
       tree.file({"0", "members", id, "attributes"}, attributes_json(member));
     }
   }

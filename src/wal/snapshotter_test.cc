@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "base/crc32c.h"
 #include "env/simulated/disk.h"
 #include "proto/raft.pb.h"
 #include "proto/snap.pb.h"
+#include "wal/wal.h"
 
 namespace keelson::wal {
 namespace {
@@ -176,6 +179,45 @@ TEST_F(SnapshotterTest, PurgesTheOldestByCount) {
                                       "0000000000000001.snap.db", "0000000000000002.snap.db"}));
   EXPECT_EQ(snapshotter_.list()->size(), 5u);
   EXPECT_EQ(snapshotter_.list()->front().index, 7u);
+}
+
+// A log and a snapshot that etcd 3.7.1 wrote (one member, sixty puts, a snapshot every twenty
+// entries, killed), cut after the last frame.
+TEST(EtcdsOwnFiles, AreRead) {
+  const std::string directory = KEELSON_TEST_DIR "/testdata/etcd-3.7.1";
+  Disk disk(1);
+  for (const char* name :
+       {"0000000000000000-0000000000000000.wal", "0000000000000002-000000000000003f.snap"}) {
+    std::ifstream in(directory + "/" + name, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    ASSERT_FALSE(bytes.empty()) << name;
+    ASSERT_TRUE(disk.make_directories("/etcd").ok());
+    ASSERT_TRUE(env::write_file(disk, std::string("/etcd/") + name, bytes).ok());
+  }
+  const auto marks = valid_snapshots(disk, "/etcd").value();
+  ASSERT_EQ(marks.size(), 4u);
+  EXPECT_EQ(marks[3].index, 63u);
+  EXPECT_EQ(marks[3].conf_state.voters, std::vector<raft::NodeId>{0x667880157b8812c8});
+
+  const auto loaded = Snapshotter(disk, "/etcd").load_newest(marks).value();
+  ASSERT_TRUE(loaded.snapshot);
+  EXPECT_EQ(loaded.snapshot->metadata.index, 63u);
+  EXPECT_EQ(loaded.snapshot->metadata.conf_state.voters, marks[3].conf_state.voters);
+
+  const auto all = read_log(disk, "/etcd", {}).value();
+  ASSERT_EQ(all.entries.size(), 64u);
+  EXPECT_EQ(all.entries[0].type, raft::EntryType::kConfChange);
+  EXPECT_NE(all.entries[63].data.view().find("v60"), std::string_view::npos);
+  EXPECT_EQ(decode_identity(all.metadata),
+            (Identity{.node_id = 0x667880157b8812c8, .cluster_id = 0xdc50b8daae93b3e0}));
+  EXPECT_EQ(all.hard_state.term, 2u);
+  EXPECT_EQ(all.hard_state.vote, 0x667880157b8812c8u);
+
+  auto opened =
+      Wal::open(disk, {.directory = "/etcd", .segment_bytes = 100'000}, {.index = 63, .term = 2});
+  ASSERT_TRUE(opened.ok()) << opened.error().message();
+  EXPECT_EQ(opened->recovered.entries.size(), 1u);
+  EXPECT_FALSE(opened->recovered.repaired);
 }
 
 }  // namespace

@@ -370,15 +370,16 @@ void Wal::append(const raft::HardState& state, std::span<const raft::Entry> entr
 }
 
 void Wal::save_snapshot(const raft::SnapshotMetadata& snapshot) {
-  CHECK_GE(state_.commit, snapshot.index);  // else no start would ever take it
   CHECK(snapshot.index == 0 || !snapshot.conf_state.voters.empty());
   pending_.add_snapshot(snapshot);
   last_index_ = std::max(last_index_, snapshot.index);
+  marked_index_ = std::max(marked_index_, snapshot.index);
   must_sync_ = true;
 }
 
 Result<Wal::Flushed> Wal::flush_and_sync() {
   CHECK(!failed_);
+  CHECK_GE(state_.commit, marked_index_);  // else no start would ever take that snapshot
   Flushed flushed{.bytes = pending_.bytes().size(), .synced = must_sync_};
   if (pending_.empty()) return flushed;
   failed_ = true;  // until it is done

@@ -91,8 +91,10 @@ class Wal {
 
   // Gathers; nothing is written yet. Entries in order, then the state if it is not empty.
   void append(const raft::HardState& state, std::span<const raft::Entry> entries);
-  // Marks a snapshot whose `.snap` file is durable. Its state must have been appended with commit
-  // >= index.
+  // Marks a snapshot whose `.snap` file is durable. Before the next flush a state with commit >=
+  // its index must have been appended: before the mark or, for a snapshot that a leader sent, after
+  // it. (A crash may keep only the first of the two: a mark beyond commit is ignored, a commit
+  // beyond the log would stop every start.)
   void save_snapshot(const raft::SnapshotMetadata& snapshot);
   bool empty() const { return pending_.empty(); }
   std::size_t pending_bytes() const { return pending_.bytes().size(); }
@@ -171,6 +173,7 @@ class Wal {
   bool must_sync_ = false;         // for what is pending
   bool unsynced_ = false;          // the tail has bytes written and not synced
   bool failed_ = false;
+  raft::Index marked_index_ = 0;   // of the greatest snapshot marked since it was opened
   raft::HardState state_;          // the last one appended
   raft::HardState written_state_;  // the last one before what is pending
   raft::Index last_index_ = 0;     // of the last entry, or a later snapshot
