@@ -1,0 +1,224 @@
+// Messages on their way in and out: MessageReader, SendQueue, OutputBuffer, gzip.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/random.h"
+#include "http/deadline_queue.h"
+#include "http/fake_env.h"
+#include "http/gzip.h"
+#include "http/message_reader.h"
+#include "http/raw_client.h"
+#include "http/send_queue.h"
+#include "http/test_services.h"
+
+namespace keelson::http {
+namespace {
+
+TEST(Gzip, ComesBack) {
+  base::Random random(3);
+  for (const std::size_t size : {0u, 1u, 100u, 16'384u, 16'385u, 1'000'000u}) {
+    const std::string bytes = size % 2 == 0 ? std::string(size, 'z') : random.bytes(size);
+    EXPECT_EQ(*gunzip(gzip(bytes), size), bytes);
+  }
+  EXPECT_EQ(*gunzip(gzip("two ") + gzip("members"), 100), "two members");
+}
+
+TEST(Gzip, RefusesWhatIsNoGzip) {
+  const std::string good = gzip("hello hello hello");
+  EXPECT_EQ(gunzip("", 100).error(), GzipErrc::kCorrupt);
+  EXPECT_EQ(gunzip("plain", 100).error(), GzipErrc::kCorrupt);
+  for (std::size_t size = 0; size < good.size(); ++size) {
+    EXPECT_EQ(gunzip(good.substr(0, size), 100).error(), GzipErrc::kCorrupt) << size;
+  }
+  std::string wrong = good;
+  wrong[wrong.size() - 6] ^= 1;  // of the checksum
+  EXPECT_EQ(gunzip(wrong, 100).error(), GzipErrc::kCorrupt);
+}
+
+// A hundred megabytes of zeros in a hundred kilobytes.
+TEST(Gzip, RefusesBombsEarly) {
+  const std::string bomb = gzip(std::string(100 << 20, '\0'));
+  EXPECT_LT(bomb.size(), std::size_t{200} << 10);
+  EXPECT_EQ(gunzip(bomb, 2 << 20).error(), GzipErrc::kTooLarge);
+  EXPECT_EQ(gunzip(gzip("12345"), 4).error(), GzipErrc::kTooLarge);
+  EXPECT_TRUE(gunzip(gzip("12345"), 5));
+}
+
+// The same messages, whatever the pieces.
+TEST(MessageReader, AnyPieces) {
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    base::Random random(seed);
+    std::vector<std::string> sent, got;
+    std::string bytes;
+    for (int i = 0; i < 8; ++i) {
+      sent.push_back(random.bytes(random.one_in(3) ? 0 : random.below(5000)));
+      bytes += random.one_in(3) ? fake::grpc_message(gzip(sent.back()), 1)
+                                : fake::grpc_message(sent.back());
+    }
+    MessageReader reader;
+    reader.reset(1 << 20, true);
+    for (std::string_view rest = bytes; !rest.empty();) {
+      std::string_view piece = rest.substr(0, 1 + random.below(3000));
+      rest.remove_prefix(piece.size());
+      while (!piece.empty()) {
+        const auto whole = reader.read(piece);
+        ASSERT_TRUE(whole);
+        if (!*whole) continue;
+        got.push_back(random.one_in(2) ? reader.message().take()
+                                       : std::string(reader.message().view()));
+      }
+    }
+    EXPECT_EQ(got, sent) << "seed " << seed;
+    EXPECT_TRUE(reader.at_boundary());
+  }
+}
+
+TEST(MessageReader, RefusesABombByItsSize) {
+  MessageReader reader;
+  reader.reset(1000, true);
+  const std::string bytes = fake::grpc_message(gzip(std::string(100'000, 'x')), 1);
+  std::string_view rest = bytes;
+  const auto whole = reader.read(rest);
+  ASSERT_FALSE(whole);
+  EXPECT_EQ(whole.error(),
+            (Status{StatusCode::kResourceExhausted,
+                    "grpc: received message after decompression larger than max 1000"}));
+}
+
+// What a prefix announces is not reserved: a thousand of them cost nothing.
+TEST(MessageReader, ReservesNothingAhead) {
+  MessageReader reader;
+  reader.reset(std::size_t{1} << 31, false);
+  std::string_view prefix("\0\x7F\xFF\xFF\xFF", 5);
+  EXPECT_FALSE(*reader.read(prefix));
+  EXPECT_EQ(reader.held_bytes(), 0u);
+}
+
+// SendQueue and OutputBuffer against a plain string: random messages of every kind, taken in frames
+// of random size, each with its header in its place.
+TEST(SendQueue, TwinOfAString) {
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    base::Random random(seed);
+    fake::FakeLane lane;
+    fake::FakeStream stream(lane);
+    SendQueue queue;
+    OutputBuffer out;
+    std::string expected, got;
+    std::size_t frames = 0;
+    int waits = 0;
+    auto open = std::make_shared<bool>(true);
+    for (int step = 0; step < 60; ++step) {
+      const std::size_t size = random.one_in(3) ? random.below(20'000) : random.below(300);
+      const std::string body = random.bytes(size);
+      switch (random.below(5)) {
+        case 0:
+          queue.add_message(body, SendQueue::Compressed::kNo);
+          expected += fake::grpc_message(body);
+          break;
+        case 1:
+          queue.add_message(body, SendQueue::Compressed::kYes);
+          expected += fake::grpc_message(body, 1);
+          break;
+        case 2:
+          queue.add_message("head", {base::SharedBytes(body), base::SharedBytes(body)});
+          expected += fake::grpc_message("head" + body + body);
+          break;
+        case 3: {
+          auto source = std::make_unique<fake::TestSource>();
+          source->step = 1 + random.below(5000);
+          source->open = open;
+          queue.add_message(size, std::move(source));
+          expected += fake::grpc_message(std::string(size, 'b'));
+          break;
+        }
+        default: {
+          *open = !random.one_in(4);
+          out.begin_frame();
+          const auto outcome = queue.take(1 + random.below(16'384), out);
+          const std::size_t bytes = out.frame_bytes();
+          EXPECT_TRUE(bytes == 0 || outcome == SendQueue::Outcome::kTaken);
+          if (bytes == 0) {
+            out.cancel_frame();
+            waits += outcome == SendQueue::Outcome::kWait;
+          } else {
+            const std::string header = fake::frame_bytes(0, 0, 1, std::string(bytes, ' '));
+            out.end_frame(reinterpret_cast<const unsigned char*>(header.data()));
+            ++frames;
+          }
+          if (random.one_in(3) && !out.empty()) out.write_to(stream);
+        }
+      }
+    }
+    *open = true;
+    while (!queue.empty()) {
+      out.begin_frame();
+      EXPECT_EQ(queue.take(16'384, out), SendQueue::Outcome::kTaken);
+      const std::string header = fake::frame_bytes(0, 0, 1, std::string(out.frame_bytes(), ' '));
+      out.end_frame(reinterpret_cast<const unsigned char*>(header.data()));
+      ++frames;
+    }
+    out.write_to(stream);
+    EXPECT_EQ(queue.bytes(), 0u);
+    EXPECT_FALSE(queue.inside_message());
+    fake::RawClient client;
+    const auto received = client.receive(stream.wire()->take());
+    EXPECT_EQ(received.size(), frames);
+    for (const auto& frame : received) got += frame.payload;
+    ASSERT_EQ(got, expected) << "seed " << seed;
+    MAYBE(waits > 0);
+  }
+}
+
+// Bytes that go to many calls are not copied for each.
+TEST(SendQueue, ReferencesLargeParts) {
+  auto owner = std::make_shared<const std::string>(std::string(100'000, 'e'));
+  const base::SharedBytes event(owner, *owner);
+  SendQueue queues[10];
+  for (auto& queue : queues) queue.add_message("id", {event});
+  EXPECT_EQ(owner.use_count(), 12);
+  OutputBuffer out;
+  queues[0].take(50'000, out);
+  EXPECT_EQ(owner.use_count(), 13);
+  for (auto& queue : queues) queue.clear();
+  EXPECT_EQ(owner.use_count(), 3);
+}
+
+TEST(SendQueue, AFailingSourceFirstGivesWhatItHas) {
+  SendQueue queue;
+  auto source = std::make_unique<fake::TestSource>();
+  source->fails_at = 10;
+  queue.add_message(100, std::move(source));
+  OutputBuffer out;
+  EXPECT_EQ(queue.take(1000, out), SendQueue::Outcome::kTaken);
+  EXPECT_EQ(out.size(), 15u);
+  EXPECT_TRUE(queue.inside_message());
+  EXPECT_EQ(queue.take(1000, out), SendQueue::Outcome::kFailed);
+  EXPECT_EQ(queue.take_failure().code, StatusCode::kDataLoss);
+  EXPECT_TRUE(queue.empty());
+}
+
+struct Due final : DeadlineQueue::Entry {
+  void on_deadline() override { ++told; }
+  int told = 0;
+};
+
+TEST(DeadlineQueue, OneTimerForAll) {
+  fake::FakeLane lane;
+  DeadlineQueue queue(lane);
+  std::vector<Due> calls(100);
+  const base::TimePoint start = lane.clock().now();
+  for (int i = 0; i < 100; ++i) queue.add(calls[i], start + base::Milliseconds(1000 - i));
+  EXPECT_EQ(lane.timers(), 1u);
+  for (int i = 0; i < 50; ++i) queue.remove(calls[2 * i]);
+  queue.remove(calls[0]);  // not there
+  lane.advance(base::Milliseconds(950));
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(calls[i].told, i % 2 == 1 && i >= 50 ? 1 : 0) << i;
+  lane.advance(base::Milliseconds(100));
+  EXPECT_EQ(std::ranges::count(calls, 1, &Due::told), 50);
+  EXPECT_EQ(queue.size(), 0u);
+  EXPECT_EQ(lane.timers(), 0u);
+}
+
+}  // namespace
+}  // namespace keelson::http
