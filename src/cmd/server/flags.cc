@@ -1,4 +1,4 @@
-#include "cmd/flags.h"
+#include "cmd/server/flags.h"
 
 #include <fmt/format.h>
 

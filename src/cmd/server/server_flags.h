@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cmd/flags.h"
+#include "cmd/server/flags.h"
 #include "http/server.h"
 #include "member/config.h"
 #include "membership/urls.h"

@@ -1,4 +1,4 @@
-#include "cmd/server_flags.h"
+#include "cmd/server/server_flags.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

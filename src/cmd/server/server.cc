@@ -1,0 +1,203 @@
+#include "cmd/server/server.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <random>
+
+namespace keelson::cmd {
+namespace {
+
+using base::fail;
+
+constexpr base::Duration kPeerPatience = base::Seconds(1);
+// Descriptors kept back from clients, for files and peers. operations.md 3.1.
+constexpr std::uint64_t kDescriptorsReserved = 150;
+
+// Where a URL is bound: "host:port", or "unix:/path". A socket's path is host and path; of peer and
+// metrics URLs etcd takes the host alone, and so scripts have it.
+std::string bind_address(const membership::Url& url, bool whole_path) {
+  if (url.scheme != "unix" && url.scheme != "unixs") return url.host;
+  return "unix:" + url.host + (whole_path ? url.path : "");
+}
+
+// In Go's words, which scripts look for.
+std::string listen_error(const std::string& address, const base::Error& error) {
+  std::string why = error.code.message();
+  if (!why.empty()) why.front() = static_cast<char>(std::tolower(why.front()));
+  const bool is_unix = address.starts_with("unix:");
+  return fmt::format("listen {} {}: bind: {}", is_unix ? "unix" : "tcp",
+                     is_unix ? address.substr(5) : address, why);
+}
+
+// Nobody else's business yet.
+class NothingThere : public http::RequestRouter {
+ public:
+  http::Route route(const http::Request&) override { return {}; }
+};
+
+}  // namespace
+
+// What one io lane serves. Touched by its jobs, and by the maker before the lanes run.
+class Server::IoLane {
+ public:
+  IoLane(member::Front& front, api::GrpcMetrics& metrics, const http::ServerOptions& options)
+      : lane_(front.lane()),
+        clients_(front, metrics, options),
+        peers_(front.lane(), options, nullptr, &peer_endpoints_),
+        scrapers_(front.lane(), options, nullptr, &peer_endpoints_) {}
+
+  env::Lane& lane() { return lane_; }
+
+  void accept(Port port, std::unique_ptr<env::Stream> stream) {
+    switch (port) {
+      case Port::kPeer:
+        return peers_.accept(std::move(stream));
+      case Port::kMetrics:
+        return scrapers_.accept(std::move(stream));
+      case Port::kClient:
+        if (!serving_) return early_.push_back(std::move(stream));
+        return clients_.accept(std::move(stream));
+    }
+  }
+
+  void serve_clients() {
+    serving_ = true;
+    for (auto& stream : std::exchange(early_, {})) clients_.accept(std::move(stream));
+  }
+
+  void stop_clients(base::Duration patience, base::Job done) {
+    early_.clear();
+    clients_.stop(patience, [this, done = std::move(done)]() mutable {
+      scrapers_.stop(base::Duration(0), std::move(done));
+    });
+  }
+  void stop_peers(base::Job done) { peers_.stop(kPeerPatience, std::move(done)); }
+
+ private:
+  env::Lane& lane_;
+  NothingThere peer_endpoints_;
+  api::LaneApi clients_;
+  http::Server peers_;
+  http::Server scrapers_;
+  bool serving_ = false;
+  std::vector<std::unique_ptr<env::Stream>> early_;  // bounded by the listeners' limit
+};
+
+base::Result<std::unique_ptr<Server>, std::string> Server::make(ServerConfig config,
+                                                                env::posix::Runtime& runtime,
+                                                                member::Lanes lanes) {
+  std::unique_ptr<Server> server(new Server(std::move(config), runtime, std::move(lanes)));
+  RETURN_IF_ERROR(server->bind_all());
+  RETURN_IF_ERROR(server->boot());
+  return server;
+}
+
+Server::Server(ServerConfig config, env::posix::Runtime& runtime, member::Lanes lanes)
+    : config_(std::move(config)), runtime_(runtime), lanes_(std::move(lanes)) {}
+
+Server::~Server() = default;
+
+base::Result<void, std::string> Server::bind_all() {
+  for (const auto& url : config_.listen_peer_urls) RETURN_IF_ERROR(bind(url, Port::kPeer));
+  for (const auto& url : config_.listen_client_urls) RETURN_IF_ERROR(bind(url, Port::kClient));
+  for (const auto& url : config_.listen_metrics_urls) RETURN_IF_ERROR(bind(url, Port::kMetrics));
+  return {};
+}
+
+base::Result<void, std::string> Server::bind(const membership::Url& url, Port port) {
+  const std::string address = bind_address(url, port == Port::kClient);
+  env::ListenOptions options{.reuse_port = config_.reuse_port,
+                             .reuse_address = config_.reuse_address};
+  if (port == Port::kClient) {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= kDescriptorsReserved) {
+      return fail("file descriptor limit of etcd process is too low; please set higher");
+    }
+    options.connections_max = limit.rlim_cur - kDescriptorsReserved;
+  }
+  auto listener = runtime_.network().listen(address, options, lanes_.io,
+                                            [this, port](std::unique_ptr<env::Stream> stream) {
+                                              IoLane& lane = lane_of(*stream);
+                                              lane.accept(port, std::move(stream));
+                                            });
+  if (!listener) return fail(listen_error(address, listener.error()));
+  auto& listeners = port == Port::kClient ? client_listeners_ : other_listeners_;
+  listeners.push_back(*std::move(listener));
+  return {};
+}
+
+base::Result<void, std::string> Server::boot() {
+  auto member = member::Member::make(config_.member, runtime_.file_system(), runtime_.clock(),
+                                     lanes_, std::random_device{}());
+  if (!member) return fail(member.error().text);
+  member_ = *std::move(member);
+  metrics_ = std::make_unique<api::GrpcMetrics>(*member_->shared().metrics.registry);
+  for (std::size_t i = 0; i < lanes_.io.size(); i++) {
+    io_.push_back(std::make_unique<IoLane>(member_->front(i), *metrics_, config_.http));
+  }
+  return {};
+}
+
+Server::IoLane& Server::lane_of(env::Stream& stream) {
+  const auto it = std::find_if(io_.begin(), io_.end(), [&](const std::unique_ptr<IoLane>& one) {
+    return &one->lane() == &stream.lane();
+  });
+  CHECK(it != io_.end());
+  return **it;
+}
+
+void Server::start(base::Job on_ready) {
+  member_->start([this, on_ready = std::move(on_ready)]() mutable {
+    on_every_lane(
+        [](IoLane& lane, base::Job done) {
+          lane.serve_clients();
+          done();
+        },
+        std::move(on_ready));
+  });
+}
+
+void Server::stop(base::Job done) {
+  client_listeners_.clear();
+  on_every_lane(
+      [patience = config_.member.request_timeout()](IoLane& lane, base::Job stopped) {
+        lane.stop_clients(patience, std::move(stopped));
+      },
+      [this, done = std::move(done)]() mutable {
+        member_->stop([this, done = std::move(done)]() mutable {
+          lanes_.io.front()->post([this, done = std::move(done)]() mutable {
+            other_listeners_.clear();
+            on_every_lane(
+                [](IoLane& lane, base::Job stopped) { lane.stop_peers(std::move(stopped)); },
+                std::move(done));
+          });
+        });
+      });
+}
+
+void Server::on_every_lane(std::function<void(IoLane&, base::Job)> work, base::Job done) {
+  struct Progress {
+    std::atomic<std::size_t> left;
+    base::Job done;
+  };
+  auto progress = std::make_shared<Progress>(io_.size(), std::move(done));
+  for (const auto& io : io_) {
+    io->lane().post([lane = io.get(), work, progress] {
+      work(*lane, [progress] {
+        if (progress->left.fetch_sub(1) == 1) progress->done();
+      });
+    });
+  }
+}
+
+std::vector<std::string> Server::client_addresses() const {
+  std::vector<std::string> addresses;
+  for (const auto& listener : client_listeners_) addresses.push_back(listener->address());
+  return addresses;
+}
+
+}  // namespace keelson::cmd
