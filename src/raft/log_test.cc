@@ -309,6 +309,11 @@ TEST(MemoryStorage, SnapshotsOnlyGoForward) {
   EXPECT_EQ(storage.create_snapshot(5, {}, {}).error(), Errc::kSnapshotOutOfDate);
   EXPECT_EQ(storage.first_index(), 5u) << "making one drops nothing";
   EXPECT_EQ(storage.snapshot()->metadata.index, 6u);
+  storage.append(of_terms({1, 1, 1}, 8));
+  EXPECT_TRUE(storage.compact(9).ok());
+  EXPECT_EQ(storage.create_snapshot(8, {.voters = {1}}, {}).error(), Errc::kCompacted)
+      << "the log was compacted past it while it was being written";
+  EXPECT_TRUE(storage.create_snapshot(9, {.voters = {1, 2}}, {}).ok()) << "its term is still known";
   storage.set_conf_state({.voters = {1, 2, 3}});
   EXPECT_EQ(storage.initial_state().conf_state.voters.size(), 3u);
 }

@@ -72,6 +72,7 @@ void MemoryStorage::append(std::span<const Entry> entries) {
 Result<> MemoryStorage::create_snapshot(Index index, const ConfState& conf_state,
                                         base::SharedBytes data) {
   if (index <= snapshot_.metadata.index) return base::fail(Errc::kSnapshotOutOfDate);
+  if (index < offset()) return base::fail(Errc::kCompacted);
   const auto index_term = term(index);
   CHECK_MSG(index_term.ok(), "snapshot {} is out of bound lastindex({})", index, last_index());
   snapshot_ = {.data = std::move(data),

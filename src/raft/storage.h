@@ -84,7 +84,8 @@ class MemoryStorage : public Storage {
   // stands at their indexes or above is replaced.
   void append(std::span<const Entry> entries);
   // Remembers a snapshot of the state at `index` <= last_index(); drops nothing. kSnapshotOutOfDate
-  // if there is one as new.
+  // if there is one as new, kCompacted if the log behind it has gone already: a snapshot is written
+  // to disk while a busy log goes on, so both happen.
   Result<> create_snapshot(Index index, const ConfState& conf_state, base::SharedBytes data);
   // Drops entries up to and including `index` <= last_index(). kCompacted if they are gone.
   Result<> compact(Index index);
