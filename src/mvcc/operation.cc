@@ -61,14 +61,17 @@ base::Result<PutResult, Errc> State::Operation::put(const PutRequest& request, b
                   .version = existing ? existing->version + 1 : 1,
                   .value = request.value(),
                   .lease = request.lease()};
-  base::SharedBytes previous;  // holds kv.value
-  if (existing && (request.ignore_value() || (request.prev_kv() && want_previous))) {
-    ASSIGN_OR_RETURN(auto records, read_previous({&*existing, 1}));
-    previous = std::move(records.front());
-    const auto old = decode(previous);
+  base::SharedBytes kept;  // holds kv.value
+  if (request.ignore_value()) {
+    ASSIGN_OR_RETURN(auto records, read_all(read_, {&existing->mod, 1}));
+    kept = std::move(records.front());
+    const auto old = decode(kept);
     if (!old) return base::fail(Errc::kUnreadable);
-    if (request.ignore_value()) kv.value = old->value;
-    if (request.prev_kv() && want_previous) result.previous = previous;
+    kv.value = old->value;
+  }
+  if (existing && request.prev_kv() && want_previous) {
+    auto records = answer_with({&*existing, 1});
+    if (!records.empty()) result.previous = std::move(records.front());
   }
   const std::int64_t previous_lease = existing ? lease_of(request.key()) : 0;
   if (request.ignore_lease()) kv.lease = previous_lease;
@@ -101,7 +104,7 @@ base::Result<DeleteResult, Errc> State::Operation::delete_range(const DeleteRang
     if (request.prev_kv() && want_previous) existing.push_back(*version);
   }
   DeleteResult result{.deleted = static_cast<std::int64_t>(tombstones.size())};
-  ASSIGN_OR_RETURN(result.previous, read_previous(existing));
+  result.previous = answer_with(existing);
   for (Change& change : tombstones) add(std::move(change));
   result.revision = revision();
   return result;
@@ -205,21 +208,20 @@ base::Result<TxnResult, Errc> State::Operation::execute(const TxnRequest& reques
   auto nested = path.nested.begin();
   for (const RequestOp& op : branch(request, path.succeeded)) {
     const TxnPath* inner = op.has_request_txn() ? &*nested++ : nullptr;
-    ASSIGN_OR_RETURN(auto response, execute_op(op, inner, want_results));
-    if (response && want_results) result.responses.push_back(*std::move(response));
+    const bool want = want_results && !answer_error_;
+    if (!want && op.has_request_range()) continue;
+    ASSIGN_OR_RETURN(auto response, execute_op(op, inner, want));
+    if (want) result.responses.push_back(std::move(response));
   }
   return result;
 }
 
-base::Result<std::optional<OpResult>, Errc> State::Operation::execute_op(const RequestOp& op,
-                                                                         const TxnPath* nested,
-                                                                         bool want_results) {
+base::Result<OpResult, Errc> State::Operation::execute_op(const RequestOp& op,
+                                                          const TxnPath* nested,
+                                                          bool want_results) {
   switch (op.request_case()) {
-    case RequestOp::kRequestRange: {
-      if (!want_results) return std::nullopt;
-      ASSIGN_OR_RETURN(auto result, range(op.request_range()));
-      return OpResult(std::move(result));
-    }
+    case RequestOp::kRequestRange:
+      return OpResult(range(op.request_range()));
     case RequestOp::kRequestPut: {
       ASSIGN_OR_RETURN(auto result, put(op.request_put(), want_results));
       return OpResult(std::move(result));
@@ -238,12 +240,16 @@ base::Result<std::optional<OpResult>, Errc> State::Operation::execute_op(const R
   CHECK(false);  // check() refused it
 }
 
-base::Result<RangeResult, Errc> State::Operation::range(const RangeRequest& request) {
+RangeResult State::Operation::range(const RangeRequest& request) {
   tally_.ranges++;
-  ASSIGN_OR_RETURN(auto result, range_over(view_, &overlay_, request, read_, memory_left_));
-  for (const auto& kv : result.kvs) memory_left_ -= std::min(memory_left_, kv.size());
-  result.revision = revision();
-  return result;
+  auto result = range_over(view_, &overlay_, request, read_, memory_left_);
+  if (!result) {
+    answer_error_ = result.error();
+    return {};
+  }
+  for (const auto& kv : result->kvs) memory_left_ -= std::min(memory_left_, kv.size());
+  result->revision = revision();
+  return *std::move(result);
 }
 
 std::optional<Version> State::Operation::find(std::string_view key) const {
@@ -296,7 +302,14 @@ void State::Operation::read(std::span<const Revision> revisions,
   for (std::size_t i = 0; i < places.size(); i++) out[places[i]] = std::move(results[i]);
 }
 
-base::Result<std::vector<base::SharedBytes>, Errc> State::Operation::read_previous(
+std::vector<base::SharedBytes> State::Operation::answer_with(std::span<const Version> versions) {
+  auto records = gather(versions);
+  if (records) return *std::move(records);
+  if (!answer_error_) answer_error_ = records.error();
+  return {};
+}
+
+base::Result<std::vector<base::SharedBytes>, Errc> State::Operation::gather(
     std::span<const Version> versions) {
   std::vector<Revision> revisions;
   for (const Version& version : versions) {

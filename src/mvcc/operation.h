@@ -1,7 +1,9 @@
 // State::Operation: one operation while it is staged. Private to state.cc and operation.cc.
 //
 // It reads the state before it and collects changes; State commits them all, or drops it. So
-// whatever fails, at whatever depth of a txn, has changed nothing (S2).
+// whatever fails, at whatever depth of a txn, has changed nothing (S2). What is read for the answer
+// alone (previous values, ranges of a txn) cannot make it fail: the reason is kept, and the rest
+// goes on without results.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +54,8 @@ class State::Operation {
 
   // Makes the changes real.
   void commit();
+  // Why the answer could not be gathered, though the changes stand. Its first reason.
+  const std::optional<Errc>& answer_error() const { return answer_error_; }
   // The revision an answer given now carries.
   std::int64_t revision() const { return state_.revision_ + (changes_.empty() ? 0 : 1); }
 
@@ -72,9 +76,9 @@ class State::Operation {
   base::Result<void, Errc> check_put(const etcdserverpb::PutRequest& request, Tally& tally) const;
   base::Result<TxnResult, Errc> execute(const etcdserverpb::TxnRequest& request,
                                         const TxnPath& path, bool want_results);
-  base::Result<std::optional<OpResult>, Errc> execute_op(const etcdserverpb::RequestOp& op,
-                                                         const TxnPath* nested, bool want_results);
-  base::Result<RangeResult, Errc> range(const etcdserverpb::RangeRequest& request);
+  base::Result<OpResult, Errc> execute_op(const etcdserverpb::RequestOp& op, const TxnPath* nested,
+                                          bool want_results);
+  RangeResult range(const etcdserverpb::RangeRequest& request);
 
   // The key with the changes so far; nullopt if it is not there.
   std::optional<Version> find(std::string_view key) const;
@@ -85,8 +89,9 @@ class State::Operation {
   void read(std::span<const Revision> revisions, std::span<base::ReadResult> out) const;
   // nullptr if the change is older than the running batch.
   const base::SharedBytes* unpublished(Revision revision) const;
-  base::Result<std::vector<base::SharedBytes>, Errc> read_previous(
-      std::span<const Version> versions);
+  // For the answer only: empty, and answer_error() set, if they cannot be had.
+  std::vector<base::SharedBytes> answer_with(std::span<const Version> versions);
+  base::Result<std::vector<base::SharedBytes>, Errc> gather(std::span<const Version> versions);
 
   State& state_;
   const View view_;  // before the operation
@@ -96,6 +101,7 @@ class State::Operation {
   bool in_txn_ = false;          // more operations may follow: `overlay_` is kept
   Overlay overlay_;              // the newest change of each key in `changes_`
   std::size_t memory_left_;      // for the answer
+  std::optional<Errc> answer_error_;
   Tally tally_;                  // of the writing storage transaction
 };
 

@@ -35,6 +35,7 @@ base::Result<PutResult, Errc> State::put(const etcdserverpb::PutRequest& request
   Operation operation(*this);
   ASSIGN_OR_RETURN(auto result, operation.put(request, true));
   operation.commit();
+  if (operation.answer_error()) return base::fail(*operation.answer_error());
   return result;
 }
 
@@ -43,6 +44,7 @@ base::Result<DeleteResult, Errc> State::delete_range(
   Operation operation(*this);
   ASSIGN_OR_RETURN(auto result, operation.delete_range(request, true));
   operation.commit();
+  if (operation.answer_error()) return base::fail(*operation.answer_error());
   return result;
 }
 
@@ -58,6 +60,7 @@ base::Result<TxnResult, Errc> State::txn(const etcdserverpb::TxnRequest& request
   Operation operation(*this);
   ASSIGN_OR_RETURN(auto result, operation.txn(request, want_results));
   operation.commit();
+  if (operation.answer_error()) return base::fail(*operation.answer_error());
   return result;
 }
 

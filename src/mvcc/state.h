@@ -7,7 +7,9 @@
 //   S1  The current revision grows by one exactly when an operation changed at least one key;
 //   changes inside
 //       are numbered sub = 0, 1, 2 ... in the order they were made.
-//   S2  An operation that fails changed nothing.
+//   S2  An operation that fails changed nothing, but for one that fails only because its answer
+//   cannot be had here (a previous value or a range of a txn that is unreadable or beyond the
+//   memory budget): that one is done, because on every other member it is.
 //   S3  Every change is in the index, in the batch and among the batch's events, or in none of
 //   them. S4  Equal calls give equal state and equal records, byte for byte, on every member.
 //
@@ -96,11 +98,13 @@ class State {
   // batches.
   void begin(base::Batch& batch, const base::RevisionReader& reader);
 
-  // kLeaseNotFound before kKeyNotFound; kUnreadable, kTooMuchMemory.
+  // kLeaseNotFound before kKeyNotFound. kUnreadable: nothing was changed if the value to be kept is
+  // the unreadable one, else the put is done and its previous value cannot be told.
   base::Result<PutResult, Errc> put(const etcdserverpb::PutRequest& request);
-  // kUnreadable and kTooMuchMemory, with prev_kv only.
+  // kUnreadable and kTooMuchMemory, with prev_kv only; the keys are deleted all the same.
   base::Result<DeleteResult, Errc> delete_range(const etcdserverpb::DeleteRangeRequest& request);
-  // Executes the branch the compares choose, all or nothing; operations see those before them. With
+  // Executes the branch the compares choose, all or nothing; operations see those before them. What
+  // cannot be gathered for the answer leaves the changes made (S2). With
   // `want_results` false (nobody waits here) ranges are checked but not executed, previous values
   // not read and the answer's responses stay empty. formats.md 5.6 (version trap). Any Errc.
   // Recursion is as deep as the request's nesting, which its parser has bounded.
