@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/field_reader.h"
 #include "base/varint.h"
 #include "proto/raft.pb.h"
 
@@ -12,6 +13,8 @@ namespace keelson::raft {
 namespace {
 
 using base::bytes_tag;
+using base::Field;
+using base::FieldReader;
 using base::put_varint;
 using base::varint_tag;
 
@@ -19,70 +22,6 @@ template <class T = void>
 using WireResult = base::Result<T, Errc>;
 
 constexpr auto kMalformed = Errc::kMalformed;
-
-struct Field {
-  std::uint32_t number = 0;
-  bool is_bytes = false;
-  std::uint64_t value = 0;  // a varint
-  std::string_view bytes;   // length-delimited
-};
-
-// The known kinds of field of one message, in order; fixed-width fields (none of ours) are skipped.
-class FieldReader {
- public:
-  explicit FieldReader(std::string_view bytes) : rest_(bytes) {}
-
-  // nullopt at the end or at the first byte that cannot be: then malformed().
-  std::optional<Field> next();
-  bool malformed() const { return malformed_; }
-
- private:
-  std::optional<Field> bad() {
-    malformed_ = true;
-    return std::nullopt;
-  }
-  bool skip(std::size_t bytes) {
-    if (rest_.size() < bytes) return false;
-    rest_.remove_prefix(bytes);
-    return true;
-  }
-
-  std::string_view rest_;
-  bool malformed_ = false;
-};
-
-std::optional<Field> FieldReader::next() {
-  while (!rest_.empty()) {
-    const auto tag = base::take_varint(rest_);
-    if (!tag || *tag >> 3 == 0 || *tag > std::numeric_limits<std::uint32_t>::max()) return bad();
-    Field field{.number = static_cast<std::uint32_t>(*tag >> 3)};
-    switch (*tag & 7) {
-      case 0: {
-        const auto value = base::take_varint(rest_);
-        if (!value) return bad();
-        field.value = *value;
-        return field;
-      }
-      case 1:
-        if (!skip(8)) return bad();
-        break;
-      case 2: {
-        const auto length = base::take_varint(rest_);
-        if (!length || *length > rest_.size()) return bad();
-        field.is_bytes = true;
-        field.bytes = rest_.substr(0, *length);
-        rest_.remove_prefix(*length);
-        return field;
-      }
-      case 5:
-        if (!skip(4)) return bad();
-        break;
-      default:
-        return bad();  // groups: no etcd ever wrote one
-    }
-  }
-  return std::nullopt;
-}
 
 // A slice of `whole` that `part` names.
 base::SharedBytes share(const base::SharedBytes& whole, std::string_view part) {

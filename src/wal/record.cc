@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "base/field_reader.h"
 #include "base/varint.h"
 #include "raft/wire.h"
 
@@ -11,6 +12,7 @@ namespace keelson::wal {
 
 namespace {
 
+using base::FieldReader;
 using base::put_varint;
 using base::varint_tag;
 
@@ -22,69 +24,6 @@ void put_set_field(std::string& out, std::uint32_t field, std::uint64_t value) {
   put_varint(out, varint_tag(field));
   put_varint(out, value);
 }
-
-// One field of a message: a number, or the bytes of a length-delimited field.
-struct Field {
-  std::uint32_t number = 0;
-  bool is_bytes = false;
-  std::uint64_t value = 0;
-  std::string_view bytes;
-};
-
-// Walks the fields of a message; groups, which none of ours ever had, are malformed.
-class FieldReader {
- public:
-  explicit FieldReader(std::string_view message) : rest_(message) {}
-
-  // nullopt at the end or at something malformed: then ok() tells which.
-  std::optional<Field> next() {
-    while (!rest_.empty()) {
-      const auto tag = base::take_varint(rest_);
-      if (!tag || *tag >> 3 == 0 || *tag >> 3 > 0x1FFFFFFF) return bad();
-      Field field{.number = static_cast<std::uint32_t>(*tag >> 3), .bytes = {}};
-      switch (*tag & 7) {
-        case 0: {
-          const auto value = base::take_varint(rest_);
-          if (!value) return bad();
-          field.value = *value;
-          return field;
-        }
-        case 1:
-          if (!skip(8)) return bad();
-          continue;
-        case 2: {
-          const auto length = base::take_varint(rest_);
-          if (!length || *length > rest_.size()) return bad();
-          field.is_bytes = true;
-          field.bytes = rest_.substr(0, *length);
-          rest_.remove_prefix(*length);
-          return field;
-        }
-        case 5:
-          if (!skip(4)) return bad();
-          continue;
-        default:
-          return bad();
-      }
-    }
-    return std::nullopt;
-  }
-  bool ok() const { return ok_; }
-
- private:
-  std::nullopt_t bad() {
-    ok_ = false;
-    return std::nullopt;
-  }
-  bool skip(std::size_t bytes) {
-    if (rest_.size() < bytes) return false;
-    rest_.remove_prefix(bytes);
-    return true;
-  }
-
-  std::string_view rest_;
-  bool ok_ = true;
-};
 
 }  // namespace
 
@@ -195,7 +134,7 @@ std::optional<Record> decode_record(std::string_view bytes) {
       record.data = field->bytes;
     }
   }
-  if (!fields.ok()) return std::nullopt;
+  if (fields.malformed()) return std::nullopt;
   return record;
 }
 
@@ -215,7 +154,7 @@ std::optional<raft::HardState> decode_state(std::string_view data) {
     if (field->number == 2) state.vote = field->value;
     if (field->number == 3) state.commit = field->value;
   }
-  if (!fields.ok() || state.term == 0) return std::nullopt;
+  if (fields.malformed() || state.term == 0) return std::nullopt;
   return state;
 }
 
@@ -232,7 +171,7 @@ std::optional<raft::SnapshotMetadata> decode_snapshot(std::string_view data) {
       if (field->number == 2) snapshot.term = field->value;
     }
   }
-  if (!fields.ok()) return std::nullopt;
+  if (fields.malformed()) return std::nullopt;
   return snapshot;
 }
 
@@ -251,7 +190,7 @@ std::optional<Identity> decode_identity(std::string_view metadata) {
     if (field->number == 1) identity.node_id = field->value;
     if (field->number == 2) identity.cluster_id = field->value;
   }
-  if (!fields.ok()) return std::nullopt;
+  if (fields.malformed()) return std::nullopt;
   return identity;
 }
 
