@@ -154,9 +154,9 @@ class StateMachine : private mvcc::Leases {
   base::Batch* batch_ = nullptr;  // between begin and finish
   std::uint64_t live_bytes_ = 0;
   BatchResult result_;
-  // Until finish_recovery
-  std::int64_t finished_compact_ = 0;
-  std::int64_t scheduled_compact_ = 0;
+  // Until finish_recovery. -1: never compacted, as etcd counts.
+  std::int64_t finished_compact_ = -1;
+  std::int64_t scheduled_compact_ = -1;
   membership::Cluster::Stored stored_members_, stored_removed_, stored_cluster_;
 };
 

@@ -16,12 +16,17 @@ namespace keelson::mvcc {
 class MemoryStore final : public base::RevisionReader {
  public:
   using Records = std::map<base::Revision, base::Record>;
+  using Buckets = std::map<base::Bucket, std::map<std::string, std::string, std::less<>>>;
 
   void append(const base::Batch& batch) {
     for (const auto& record : batch.records()) records_.emplace(record.revision, record);
     for (const auto& change : batch.changes()) {
-      CHECK(change.bucket == base::Bucket::kMeta && change.value);
-      meta_[change.key] = *change.value;
+      auto& bucket = buckets_[change.bucket];
+      if (change.value) {
+        bucket[change.key] = *change.value;
+      } else {
+        bucket.erase(change.key);
+      }
     }
   }
   void collect(const std::vector<base::Revision>& dead) {
@@ -32,10 +37,13 @@ class MemoryStore final : public base::RevisionReader {
   void repair() { damaged_.clear(); }
 
   const Records& records() const { return records_; }
+  const Buckets& buckets() const { return buckets_; }
   // The main revision stored under this key of the meta bucket, -1 if there is none.
   std::int64_t meta_revision(std::string_view key) const {
-    const auto it = meta_.find(key);
-    if (it == meta_.end()) return -1;
+    const auto bucket = buckets_.find(base::Bucket::kMeta);
+    if (bucket == buckets_.end()) return -1;
+    const auto it = bucket->second.find(key);
+    if (it == bucket->second.end()) return -1;
     CHECK_EQ(it->second.size(), base::kRevisionKeyBytes);
     std::uint64_t main = 0;
     for (int i = 0; i < 8; i++) main = main << 8 | static_cast<unsigned char>(it->second[i]);
@@ -115,7 +123,7 @@ class MemoryStore final : public base::RevisionReader {
   }
 
   Records records_;
-  std::map<std::string, std::string, std::less<>> meta_;
+  Buckets buckets_;
   std::set<base::Revision> damaged_;
   mutable std::size_t reads_ = 0;
 };

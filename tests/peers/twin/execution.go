@@ -48,6 +48,7 @@ func (a action) String() string {
 // from the oracle's answers: the grammar draws on it, and the watches are judged by it.
 type execution struct {
 	sides [2]*side // oracle, subject
+	asked services
 	trace func(string)
 	done  []action       // what was executed, for a replay
 	seen  map[string]int // answers by request and status, for -coverage
@@ -66,8 +67,8 @@ type execution struct {
 // stopped carries a difference out of the middle of an action.
 type stopped struct{ found *Difference }
 
-func newExecution(oracle, subject *side, trace func(string)) *execution {
-	return &execution{sides: [2]*side{oracle, subject}, trace: trace, revision: 1, compacted: -1,
+func newExecution(oracle, subject *side, asked services) *execution {
+	return &execution{sides: [2]*side{oracle, subject}, asked: asked, revision: 1, compacted: -1,
 		seen: map[string]int{}, leases: map[int64]bool{}, controls: map[int]int{}, halfClosed: map[int]bool{}}
 }
 
@@ -134,8 +135,27 @@ func (x *execution) askBoth(do func(*side) answer) (answers [2]answer) {
 	return answers
 }
 
+// service is the one that an action needs; empty: none.
+func (a action) service() string {
+	switch a.kind {
+	case "call":
+		name, _ := splitMethod(a.method)
+		return name
+	case "stream":
+		return "KV"
+	case "keepalive", "grant-any", "expire":
+		return "Lease"
+	case "sync", "watch", "cancel", "progress", "close", "half-close":
+		return "Watch"
+	}
+	return ""
+}
+
 // do executes one action and returns the oracle's answer.
 func (x *execution) do(a action) answer {
+	if needed := a.service(); needed != "" && !x.asked.has(needed) {
+		return answer{}
+	}
 	x.done = append(x.done, a)
 	if x.trace != nil {
 		x.trace(a.String())
@@ -294,7 +314,9 @@ func (x *execution) expire(a action) {
 
 // restart kills both servers; what they come back with must agree as before. Streams end with them.
 func (x *execution) restart() {
-	x.sync()
+	if x.asked.has("Watch") {
+		x.sync()
+	}
 	x.awaitCompaction()
 	x.eachSide((*side).restart)
 	x.watchers = nil

@@ -37,6 +37,7 @@ type options struct {
 	coverage        bool
 	shrinkFor       time.Duration
 	fault           string
+	services        string
 }
 
 func main() {
@@ -51,6 +52,7 @@ func main() {
 	flag.BoolVar(&o.coverage, "coverage", false, "print how often each answer was seen")
 	flag.DurationVar(&o.shrinkFor, "shrink", 3*time.Minute, "time for shrinking a failing history; 0: none")
 	flag.StringVar(&o.fault, "fault", "", "spoil the subject's answers to see that it is found: more, version, hash, watch")
+	flag.StringVar(&o.services, "services", "", "ask these services only, space separated: KV Watch Lease Cluster Maintenance Auth; empty: all")
 	flag.Parse()
 	if o.subject == "" {
 		o.subject = o.oracle
@@ -126,13 +128,14 @@ func (o options) run(ctx context.Context, plan func(*execution) (int, func(int))
 		AdvertiseClient: fmt.Sprintf("http://127.0.0.1:%d", peer),
 		Args:            strings.Fields(o.extra),
 	}
+	asked := newServices(o.services)
 	var sides [2]*side
 	var errs [2]error
 	var both sync.WaitGroup
 	for i, bin := range []string{o.oracle, o.subject} {
 		each := config
 		each.Bin, each.Name = bin, []string{"oracle", "subject"}[i]
-		both.Go(func() { sides[i], errs[i] = startSide(ctx, each, []twist{"", twist(o.fault)}[i]) })
+		both.Go(func() { sides[i], errs[i] = startSide(ctx, each, []twist{"", twist(o.fault)}[i], asked) })
 	}
 	both.Wait()
 	for _, s := range sides {
@@ -143,7 +146,7 @@ func (o options) run(ctx context.Context, plan func(*execution) (int, func(int))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, nil, err
 	}
-	x := newExecution(sides[0], sides[1], nil)
+	x := newExecution(sides[0], sides[1], asked)
 	steps, step := plan(x)
 	return x, x.play(ctx, steps, step), nil
 }

@@ -35,7 +35,21 @@ type side struct {
 	reference *watchStream         // sees every event of the store
 	streams   map[int]*watchStream // by the number the history gives them
 	twist     twist
+	asked     services
 }
+
+// services says which services the history may ask; empty: all.
+type services map[string]bool
+
+func newServices(names string) services {
+	asked := services{}
+	for _, name := range strings.Fields(names) {
+		asked[name] = true
+	}
+	return asked
+}
+
+func (s services) has(name string) bool { return len(s) == 0 || s[name] }
 
 // answer is what a call came to: a message, a status, or both (a stream that broke in the middle).
 type answer struct {
@@ -46,14 +60,14 @@ type answer struct {
 func (a answer) ok() bool { return a.status.Code() == 0 }
 
 // startSide starts a server on a new directory and waits until it has settled.
-func startSide(ctx context.Context, config server.Config, t twist) (*side, error) {
+func startSide(ctx context.Context, config server.Config, t twist, asked services) (*side, error) {
 	dir, err := os.MkdirTemp("", "keelson-twin-")
 	if err != nil {
 		return nil, err
 	}
 	config.Dir = dir
 	ctx, cancel := context.WithCancel(ctx)
-	s := &side{name: config.Name, config: config, ctx: ctx, cancel: cancel, twist: t}
+	s := &side{name: config.Name, config: config, ctx: ctx, cancel: cancel, twist: t, asked: asked}
 	// A new cluster writes by itself: the first member, the empty entry of the first term, the attributes
 	// of the member, the cluster version.
 	if err := s.start(4); err != nil {
@@ -72,6 +86,9 @@ func (s *side) start(settledAt uint64) (err error) {
 	s.server = started
 	if s.conn, err = server.Dial(s.server.Endpoint); err != nil {
 		return err
+	}
+	if !s.asked.has("Maintenance") {
+		return nil
 	}
 	deadline := time.Now().Add(30 * time.Second)
 	for {
@@ -93,9 +110,12 @@ func minor(version string) string { return version[:max(0, strings.LastIndexByte
 
 // restart kills the server and starts it again on its data.
 func (s *side) restart() error {
-	before, err := s.status()
-	if err != nil {
-		return err
+	before := &pb.StatusResponse{}
+	if s.asked.has("Maintenance") {
+		var err error
+		if before, err = s.status(); err != nil {
+			return err
+		}
 	}
 	s.conn.Close()
 	s.server.Kill()

@@ -208,6 +208,9 @@ const referenceId = 77
 // openReference starts the watcher of everything that tells what the others must see. After a restart it
 // goes on where the one before ended.
 func (x *execution) openReference() {
+	if !x.asked.has("Watch") {
+		return
+	}
 	for _, s := range x.sides {
 		before := s.reference
 		stream, err := s.openWatch()
@@ -268,6 +271,9 @@ func (x *execution) referenceUpTo(revision int64) int {
 
 func (x *execution) referenceEvents() []*mvccpb.Event {
 	stream := x.sides[0].reference
+	if stream == nil {
+		return nil
+	}
 	stream.mu.Lock()
 	defer stream.mu.Unlock()
 	return stream.logs[referenceId].events
@@ -352,6 +358,9 @@ func (x *execution) watchProgress(a action) {
 // beforeCompaction makes sure that it overtakes nobody: whether a watcher still catching up is ended by a
 // compaction is a race. Who cannot be shown to be in step is canceled.
 func (x *execution) beforeCompaction(revision int64) {
+	if !x.asked.has("Watch") {
+		return
+	}
 	x.sync()
 	tried := map[int]bool{}
 	for _, w := range slices.Clone(x.watchers) {

@@ -1,0 +1,66 @@
+#include "apply/state_machine.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "mvcc/memory_store_test.h"
+
+namespace keelson::apply {
+namespace {
+
+constexpr std::uint64_t kMember = 0xABCD;
+
+// A state machine over a store in memory. Each request is an entry of its own, proposed here.
+class StateMachineTest : public ::testing::Test {
+ protected:
+  StateMachineTest() { recover(); }
+
+  // A new state machine, from what is stored.
+  void recover() {
+    state_ = std::make_unique<StateMachine>(StateMachine::Options{.member_id = kMember});
+    for (const auto& [bucket, entries] : store_.buckets()) {
+      for (const auto& [key, value] : entries) {
+        ASSERT_TRUE(state_->recover_bucket(bucket, key, value));
+      }
+    }
+    ASSERT_TRUE(state_->finish_recovery(1));
+  }
+
+  base::Result<Answer, Errc> apply(etcdserverpb::InternalRaftRequest request) {
+    request.mutable_header()->set_id(kMember << 48 | ++index_);
+    base::Batch batch;
+    state_->begin(batch, store_, 0);
+    state_->apply(
+        {.term = 2, .index = index_, .data = base::SharedBytes(request.SerializeAsString())});
+    auto result = state_->finish();
+    store_.append(batch);
+    MAYBE(state_->publish_keys().revision > 1);
+    CHECK_EQ(result.outcomes.size(), 1u);
+    return std::move(result.outcomes.front().answer);
+  }
+
+  base::Result<Answer, Errc> read_at_in_a_txn(std::int64_t revision) {
+    etcdserverpb::InternalRaftRequest request;
+    auto* range = request.mutable_txn()->add_success()->mutable_request_range();
+    range->set_key("a");
+    range->set_revision(revision);
+    return apply(std::move(request));
+  }
+
+  mvcc::MemoryStore store_;
+  std::unique_ptr<StateMachine> state_;
+  std::uint64_t index_ = 0;
+};
+
+// "Never compacted" is -1, so a txn's check of a range's revision lets -1 pass, and nothing below.
+TEST_F(StateMachineTest, NegativeRevisionsInATxnOfAStoreNeverCompacted) {
+  EXPECT_TRUE(read_at_in_a_txn(-1).ok());
+  EXPECT_EQ(read_at_in_a_txn(-2).error(), Errc::kCompacted);
+  recover();
+  EXPECT_TRUE(read_at_in_a_txn(-1).ok());
+}
+
+}  // namespace
+}  // namespace keelson::apply
