@@ -87,7 +87,9 @@ void RangeStreamCall::send_chunk(const mvcc::RangeResult& result, bool last) {
     put_kv_prefix(body, kv.size());
     body += kv.view();
   }
-  if (last) body += range_tail(limit_ > 0 && count_ > limit_, count_);
+  // A count alone leaves nothing out, so there is no more of it.
+  const bool more = limit_ > 0 && count_ > limit_ && !request_.count_only();
+  if (last) body += range_tail(more, count_);
   // Chunks near the size of a request: fewer of small keys, few of large ones.
   const std::size_t size_max = context_.front.config().request_bytes_max;
   if (body.size() < size_max / 2) chunk_keys_ *= 2;
