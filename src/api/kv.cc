@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "api/encode.h"
+#include "api/proposing.h"
 #include "api/quota.h"
 #include "api/range_answer.h"
 #include "api/range_stream.h"
@@ -14,37 +15,7 @@
 namespace keelson::api {
 namespace {
 
-// Fields of an InternalRaftRequest. formats.md 5.2
-constexpr std::uint32_t kPutField = 4;
-constexpr std::uint32_t kDeleteRangeField = 5;
-constexpr std::uint32_t kTxnField = 6;
-constexpr std::uint32_t kCompactionField = 7;
-
 constexpr std::size_t kTxnMemoryBudget = std::size_t{256} << 20;
-
-// A handler that goes through the log: proposes, and turns the outcome into an answer.
-template <class Request>
-class Proposing : public RequestHandler<Request> {
- public:
-  using RequestHandler<Request>::RequestHandler;
-
- protected:
-  void propose(std::uint32_t field, std::string_view bytes) {
-    this->waiting_ = this->context_.front.propose(
-        field, bytes, [this](base::Result<member::Reply, member::Failure> reply) {
-          this->waiting_ = 0;
-          if (!reply) return this->refuse(reply.error());
-          this->applied(*std::move(reply));
-        });
-  }
-  // The bytes as the client sent them if they may go into the log, else written anew.
-  void propose_request(std::uint32_t field, std::string_view bytes) {
-    if (is_canonical(this->request_, bytes.size())) return propose(field, bytes);
-    this->request_.DiscardUnknownFields();
-    propose(field, this->request_.SerializeAsString());
-  }
-  virtual void applied(member::Reply reply) = 0;
-};
 
 class RangeCall : public RequestHandler<etcdserverpb::RangeRequest> {
  public:

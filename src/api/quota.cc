@@ -2,13 +2,9 @@
 
 #include <algorithm>
 
+#include "api/proposing.h"
+
 namespace keelson::api {
-namespace {
-
-constexpr std::uint32_t kAlarmField = 10;
-
-}  // namespace
-
 bool within_quota(Context& context, std::uint64_t cost) {
   const std::int64_t quota = context.front.config().effective_quota();
   const auto& view = *context.front.view();

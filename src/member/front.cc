@@ -305,6 +305,13 @@ void Front::look_at_conditions() {
 
 // --- leases
 
+lease::LeaseId Front::new_lease_id() {
+  for (;;) {
+    const auto id = static_cast<lease::LeaseId>(ids_.next() & ~(std::uint64_t{1} << 63));
+    if (id != lease::kNoLease) return id;
+  }
+}
+
 Ticket Front::renew(lease::LeaseId id, RenewJob done) {
   const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
   if (stopped_) return ticket;

@@ -103,6 +103,8 @@ class Front {
   Ticket when(base::Function<bool(const View&)> ready, std::optional<base::Duration> patience,
               ViewJob done);
 
+  // For a grant that leaves the choice to the server: positive, unique in the cluster. formats.md 5.2
+  lease::LeaseId new_lease_id();
   // api.md 4.1. kNotPrimaryLessor, kNoLeader, kTimeoutApplied, kStopped.
   Ticket renew(lease::LeaseId id, RenewJob done);
   Ticket time_to_live(lease::LeaseId id, TimeToLiveJob done);

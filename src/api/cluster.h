@@ -1,0 +1,10 @@
+// The Cluster service: MemberList; changes of membership are not there yet. api.md 9.1.
+#pragma once
+
+#include "api/context.h"
+
+namespace keelson::api {
+
+void add_cluster(http::Router& router, Context& context);
+
+}  // namespace keelson::api

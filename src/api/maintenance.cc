@@ -1,0 +1,137 @@
+#include "api/maintenance.h"
+
+#include <fmt/format.h>
+
+#include "api/alarm_text.h"
+#include "api/hash.h"
+#include "api/proposing.h"
+#include "base/varint.h"
+#include "member/store_keeper.h"
+
+namespace keelson::api {
+namespace {
+
+std::string encode(const apply::AlarmMember& alarm) { return apply::encode_alarm(alarm); }
+
+class StatusCall : public RequestHandler<etcdserverpb::StatusRequest> {
+ public:
+  using RequestHandler::RequestHandler;
+
+ private:
+  void run(std::string_view) override {
+    const auto& view = *context_.front.view();
+    const auto& progress = context_.front.progress();
+    const raft::NodeId leader = progress.leader.load(std::memory_order_acquire);
+    etcdserverpb::StatusResponse response;
+    response.set_version(member::kServerVersion.text());
+    response.set_dbsize(static_cast<std::int64_t>(view.space.file_bytes));
+    response.set_dbsizeinuse(static_cast<std::int64_t>(view.space.live_bytes));
+    response.set_dbsizequota(context_.front.config().effective_quota());
+    response.set_leader(leader);
+    // Committed is told by another lane than applied: never less.
+    response.set_raftindex(
+        std::max(progress.committed.load(std::memory_order_acquire), view.applied_index));
+    response.set_raftterm(view.applied_term);
+    response.set_raftappliedindex(view.applied_index);
+    if (leader == raft::kNone) response.add_errors("etcdserver: no leader");
+    for (const apply::AlarmMember& alarm : *view.alarms) response.add_errors(alarm_text(alarm));
+    describe_member(view, response);
+    answer(header_only(context_.header(view)) + response.SerializeAsString());
+  }
+  void describe_member(const member::View& view, etcdserverpb::StatusResponse& response) {
+    const membership::Roster& roster = *view.roster;
+    const auto* self = roster.find(context_.front.identity().member_id);
+    response.set_islearner(self != nullptr && self->is_learner);
+    if (roster.version) response.set_storageversion(roster.version->text());
+    auto* downgrade = response.mutable_downgradeinfo();
+    downgrade->set_enabled(roster.downgrade.enabled);
+    downgrade->set_targetversion(roster.downgrade.target);
+  }
+};
+
+class AlarmCall : public Proposing<etcdserverpb::AlarmRequest> {
+ public:
+  using Proposing::Proposing;
+
+ private:
+  void run(std::string_view) override {
+    // One that etcd could not survive must not get into the log.
+    if (!etcdserverpb::AlarmRequest::AlarmAction_IsValid(request_.action())) {
+      return refuse(RequestErrc::kUnknownAlarmAction);
+    }
+    propose_anew(kAlarmField);
+  }
+  void applied(member::Reply reply) override {
+    std::string out = header_only(context_.header(reply));
+    for (const auto& alarm : std::get<apply::AlarmAnswer>(reply.answer).alarms) {
+      base::put_message_field(out, 2, encode(alarm));
+    }
+    answer(std::move(out));
+  }
+};
+
+// The store gives space back in the background, all the time; asking makes it look at once. Nobody
+// waits for it, and nothing waits for anybody.
+class DefragmentCall : public RequestHandler<etcdserverpb::DefragmentRequest> {
+ public:
+  using RequestHandler::RequestHandler;
+
+ private:
+  void run(std::string_view) override {
+    member::Shared& shared = context_.front.shared();
+    shared.store_lane->post([&shared] { shared.store_keeper->collect(); });
+    answer("");
+  }
+};
+
+class HashCall : public RequestHandler<etcdserverpb::HashRequest> {
+ public:
+  using RequestHandler::RequestHandler;
+
+ private:
+  void run(std::string_view) override {
+    hashing_.emplace(context_.front, [this](base::Result<StateHash, mvcc::Errc> hash) {
+      if (!hash) return refuse(hash.error());
+      std::string out = header_only(context_.header(*hash->view));
+      base::put_varint_field(out, 2, hash->hash);
+      answer(std::move(out));
+    });
+  }
+  std::optional<StateHasher> hashing_;
+};
+
+class HashKvCall : public RequestHandler<etcdserverpb::HashKVRequest> {
+ public:
+  using RequestHandler::RequestHandler;
+
+ private:
+  void run(std::string_view) override {
+    hashing_.emplace(
+        context_.front, request_.revision(), [this](base::Result<KeysHash, mvcc::Errc> hash) {
+          if (!hash) return refuse(hash.error());
+          std::string out = header_only(context_.header(*hash->view));
+          base::put_varint_field(out, 2, hash->hash);
+          base::put_varint_field(out, 3, static_cast<std::uint64_t>(hash->compact_revision));
+          base::put_varint_field(out, 4, static_cast<std::uint64_t>(hash->revision));
+          answer(std::move(out));
+        });
+  }
+  std::optional<KeysHasher> hashing_;
+};
+
+}  // namespace
+
+void add_maintenance(http::Router& router, Context& context) {
+  constexpr std::string_view kService = "etcdserverpb.Maintenance";
+  using enum http::MethodKind;
+  add_method<AlarmCall>(router, context, kService, "Alarm", kUnary);
+  add_method<StatusCall>(router, context, kService, "Status", kUnary);
+  add_method<DefragmentCall>(router, context, kService, "Defragment", kUnary);
+  add_method<HashCall>(router, context, kService, "Hash", kUnary);
+  add_method<HashKvCall>(router, context, kService, "HashKV", kUnary);
+  add_missing(router, context, kService, "Snapshot", kServerStream);
+  add_missing(router, context, kService, "MoveLeader", kUnary);
+  add_missing(router, context, kService, "Downgrade", kUnary);
+}
+
+}  // namespace keelson::api
