@@ -16,6 +16,14 @@
 
 extern char** environ;
 
+#ifdef KEELSON_JEMALLOC
+// Read by jemalloc before main. What is free goes back to the kernel within seconds, on a thread of
+// its own, so that memory after a burst is what is in use.
+extern "C" const char* malloc_conf;
+const char* malloc_conf =
+    "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0,max_background_threads:1";
+#endif
+
 namespace keelson::cmd {
 namespace {
 
