@@ -31,16 +31,19 @@ Header Context::header(const member::Reply& reply) const {
   return header(reply.revision, reply.term);
 }
 
+void add_method(http::Router& router, Context& context, std::string_view service,
+                std::string_view name, http::MethodKind kind, http::HandlerFactory make) {
+  auto stats =
+      router.add(service, name, kind, context.metrics.gate(kind, std::move(make), context.front));
+  context.metrics.watch(service, name, kind, std::move(stats));
+}
+
 void add_missing(http::Router& router, Context& context, std::string_view service,
                  std::string_view name, http::MethodKind kind) {
-  router.add(
-      service, name, kind,
-      context.metrics.counted(
-          service, name, kind,
-          [name = std::string(name)](http::Call& call) -> std::unique_ptr<http::CallHandler> {
-            return std::make_unique<MissingCall>(call, name);
-          },
-          context.front));
+  add_method(router, context, service, name, kind,
+             [name = std::string(name)](http::Call& call) -> std::unique_ptr<http::CallHandler> {
+               return std::make_unique<MissingCall>(call, name);
+             });
 }
 
 }  // namespace keelson::api

@@ -1,6 +1,6 @@
 // Context: what all services of one io lane share, and how a method becomes a handler.
 //
-//   gate (1.2: learner, client API version, has-leader) -> handler of the method -> counted by code
+//   gate (1.2: learner, client API version, has-leader) -> handler of the method
 //
 // The handlers here keep one rule for every service: a handler that waits holds a Ticket of the
 // lane's Front and gives it back in its destructor, so a call that ends early leaves nothing
@@ -86,17 +86,18 @@ class RequestHandler : public http::CallHandler {
   Request request_;
 };
 
-// Registers a method. `Handler` is made from (Context&, Call&).
+// Registers a method, behind the gate and among the metrics.
+void add_method(http::Router& router, Context& context, std::string_view service,
+                std::string_view name, http::MethodKind kind, http::HandlerFactory make);
+
+// The same for a `Handler` that is made from (Context&, Call&).
 template <class Handler>
 void add_method(http::Router& router, Context& context, std::string_view service,
                 std::string_view name, http::MethodKind kind) {
-  router.add(service, name, kind,
-             context.metrics.counted(
-                 service, name, kind,
-                 [&context](http::Call& call) -> std::unique_ptr<http::CallHandler> {
-                   return std::make_unique<Handler>(context, call);
-                 },
-                 context.front));
+  add_method(router, context, service, name, kind,
+             [&context](http::Call& call) -> std::unique_ptr<http::CallHandler> {
+               return std::make_unique<Handler>(context, call);
+             });
 }
 
 // A method that is known and not there yet: kUnimplemented.

@@ -1,14 +1,15 @@
 #include "api/grpc_metrics.h"
 
-#include <array>
-#include <optional>
+#include <algorithm>
+#include <utility>
 
 #include "api/rpc_status.h"
 
 namespace keelson::api {
 namespace {
 
-using Labels = std::map<std::string, std::string>;
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
 
 std::string_view type_name(http::MethodKind kind) {
   switch (kind) {
@@ -46,180 +47,130 @@ bool is_utf8(std::string_view text) {
 
 constexpr std::size_t kVersionsCounted = 100;  // label values come from clients: bounded
 
+MetricFamily family(const char* name, const char* help) {
+  return {.name = name, .help = help, .type = prometheus::MetricType::Counter, .metric = {}};
+}
+
+ClientMetric::Label label(const char* name, std::string_view value) {
+  ClientMetric::Label label;
+  label.name = name;
+  label.value = std::string(value);
+  return label;
+}
+
+void add(MetricFamily& to, std::vector<ClientMetric::Label> labels, std::uint64_t value) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  metric.counter.value = static_cast<double>(value);
+  to.metric.push_back(std::move(metric));
+}
+
+// Over all lanes.
+struct Sums {
+  std::uint64_t started = 0, received = 0, sent = 0, received_bytes = 0, sent_bytes = 0;
+  std::array<std::uint64_t, http::kStatusCodeCount> handled{};
+
+  void add(const http::MethodStats& stats) {
+    started += stats.started.value();
+    received += stats.received.value();
+    sent += stats.sent.value();
+    received_bytes += stats.received_bytes.value();
+    sent_bytes += stats.sent_bytes.value();
+    for (std::size_t i = 0; i < handled.size(); i++) handled[i] += stats.handled[i].value();
+  }
+};
+
 }  // namespace
 
-struct GrpcMetrics::MethodCounters {
-  prometheus::Counter& started;
-  prometheus::Counter& received;
-  prometheus::Counter& sent;
-  std::array<prometheus::Counter*, http::kStatusCodeCount> handled;
-  std::string type;
+// The clients of one lane by the API version they name; looked up with each call, so of the lane
+// alone. What is counted is shared with the collector.
+struct GrpcMetrics::LaneVersions {
+  base::HashMap<std::string, std::shared_ptr<base::Counter>> counters;
 };
 
-// Passes everything on and counts what goes out.
-class GrpcMetrics::CountedCall : public http::Call {
- public:
-  CountedCall(http::Call& inner, GrpcMetrics& metrics, const MethodCounters& counters)
-      : inner_(inner), metrics_(metrics), counters_(counters) {}
-
-  std::string_view path() const override { return inner_.path(); }
-  std::optional<std::string_view> metadata(std::string_view name) const override {
-    return inner_.metadata(name);
+base::Counter* GrpcMetrics::counter_of(LaneVersions& versions, std::string_view type,
+                                       std::string_view version) {
+  const auto it = versions.counters.find(version);
+  if (it != versions.counters.end()) return it->second.get();
+  if (versions.counters.size() >= kVersionsCounted) return nullptr;
+  auto counter = std::make_shared<base::Counter>();
+  {
+    const std::scoped_lock lock(mutex_);
+    versions_.push_back({std::string(type), std::string(version), counter});
   }
-  std::optional<base::TimePoint> deadline() const override { return inner_.deadline(); }
-  const http::Peer& peer() const override { return inner_.peer(); }
-  bool gzip() const override { return inner_.gzip(); }
+  return versions.counters.emplace(version, std::move(counter)).first->second.get();
+}
 
-  void send(std::string message) override {
-    count_sent(message.size());
-    inner_.send(std::move(message));
-  }
-  void send(std::string head, std::vector<base::SharedBytes> parts) override {
-    std::size_t bytes = head.size();
-    for (const base::SharedBytes& part : parts) bytes += part.size();
-    count_sent(bytes);
-    inner_.send(std::move(head), std::move(parts));
-  }
-  void send_streamed(std::uint64_t length, std::unique_ptr<http::BodySource> source) override {
-    count_sent(length);
-    inner_.send_streamed(length, std::move(source));
-  }
-  void resume() override { inner_.resume(); }
-  std::size_t unsent_bytes() const override { return inner_.unsent_bytes(); }
-  void finish(http::Status status) override {
-    end(status.code);
-    inner_.finish(std::move(status));
-  }
-  void pause_reading() override { inner_.pause_reading(); }
-  void resume_reading() override { inner_.resume_reading(); }
-
-  // Counts the call's end, once.
-  void end(http::StatusCode code) {
-    if (std::exchange(ended_, true)) return;
-    counters_.handled[static_cast<std::size_t>(code)]->Increment();
-  }
-
- private:
-  void count_sent(std::uint64_t bytes) {
-    counters_.sent.Increment();
-    metrics_.sent_bytes_.Increment(static_cast<double>(bytes));
-  }
-
-  http::Call& inner_;
-  GrpcMetrics& metrics_;
-  const MethodCounters& counters_;
-  bool ended_ = false;
-};
-
-class GrpcMetrics::CountedHandler : public http::CallHandler {
- public:
-  CountedHandler(http::Call& call, GrpcMetrics& metrics,
-                 std::shared_ptr<const MethodCounters> counters)
-      : metrics_(metrics), counters_(std::move(counters)), call_(call, metrics, *counters_) {}
-
-  // False if the method ended the call itself.
-  bool make(const http::HandlerFactory& factory) {
-    inner_ = factory(call_);
-    return inner_ != nullptr;
-  }
-
-  void on_message(http::Message message) override {
-    counters_->received.Increment();
-    metrics_.received_bytes_.Increment(static_cast<double>(message.view().size()));
-    inner_->on_message(std::move(message));
-  }
-  void on_half_close() override { inner_->on_half_close(); }
-  void on_cancelled(http::CancelReason reason) override {
-    call_.end(http::status_code(reason));
-    inner_->on_cancelled(reason);
-  }
-  void on_drained() override { inner_->on_drained(); }
-
- private:
-  GrpcMetrics& metrics_;
-  std::shared_ptr<const MethodCounters> counters_;
-  CountedCall call_;
-  std::unique_ptr<http::CallHandler> inner_;  // before call_: it speaks to it until its end
-};
-
-GrpcMetrics::GrpcMetrics(prometheus::Registry& registry)
-    : started_(prometheus::BuildCounter()
-                   .Name("grpc_server_started_total")
-                   .Help("Calls started on the server.")
-                   .Register(registry)),
-      handled_(prometheus::BuildCounter()
-                   .Name("grpc_server_handled_total")
-                   .Help("Calls ended on the server, by code.")
-                   .Register(registry)),
-      received_(prometheus::BuildCounter()
-                    .Name("grpc_server_msg_received_total")
-                    .Help("Messages received on the server.")
-                    .Register(registry)),
-      sent_(prometheus::BuildCounter()
-                .Name("grpc_server_msg_sent_total")
-                .Help("Messages sent by the server.")
-                .Register(registry)),
-      client_requests_(prometheus::BuildCounter()
-                           .Name("etcd_server_client_requests_total")
-                           .Help("Requests by type and client API version.")
-                           .Register(registry)),
-      received_bytes_(prometheus::BuildCounter()
-                          .Name("etcd_network_client_grpc_received_bytes_total")
-                          .Help("Payload bytes received from clients.")
-                          .Register(registry)
-                          .Add({})),
-      sent_bytes_(prometheus::BuildCounter()
-                      .Name("etcd_network_client_grpc_sent_bytes_total")
-                      .Help("Payload bytes sent to clients.")
-                      .Register(registry)
-                      .Add({})) {}
-
-http::HandlerFactory GrpcMetrics::counted(std::string_view service, std::string_view name,
-                                          http::MethodKind kind, http::HandlerFactory make,
-                                          member::Front& front) {
-  const Labels labels{{"grpc_service", std::string(service)},
-                      {"grpc_method", std::string(name)},
-                      {"grpc_type", std::string(type_name(kind))}};
-  auto counters = std::make_shared<MethodCounters>(
-      MethodCounters{.started = started_.Add(labels),
-                     .received = received_.Add(labels),
-                     .sent = sent_.Add(labels),
-                     .handled = {},
-                     .type = kind == http::MethodKind::kUnary ? "unary" : "stream"});
-  for (std::size_t code = 0; code < http::kStatusCodeCount; code++) {
-    Labels with_code = labels;
-    with_code["grpc_code"] = http::status_code_name(static_cast<http::StatusCode>(code));
-    counters->handled[code] = &handled_.Add(with_code);
-  }
-  // The counters of the client versions seen on this lane, looked up once each.
-  auto versions = std::make_shared<base::HashMap<std::string, prometheus::Counter*>>();
-  return [this, counters, versions, make = std::move(make),
+http::HandlerFactory GrpcMetrics::gate(http::MethodKind kind, http::HandlerFactory make,
+                                       member::Front& front) {
+  auto versions = std::make_shared<LaneVersions>();
+  const char* type = kind == http::MethodKind::kUnary ? "unary" : "stream";
+  return [this, versions, type, make = std::move(make),
           &front](http::Call& call) -> std::unique_ptr<http::CallHandler> {
-    counters->started.Increment();
     const auto refuse = [&](RequestErrc errc) -> std::unique_ptr<http::CallHandler> {
-      http::Status status = status_of(errc);
-      counters->handled[static_cast<std::size_t>(status.code)]->Increment();
-      call.finish(std::move(status));
+      call.finish(status_of(errc));
       return nullptr;
     };
     const std::string_view version = call.metadata("client-api-version").value_or("unknown");
     if (!is_utf8(version)) return refuse(RequestErrc::kInvalidClientApiVersion);
-    auto it = versions->find(version);
-    if (it == versions->end() && versions->size() < kVersionsCounted) {
-      it = versions
-               ->emplace(version,
-                         &client_requests_.Add({{"type", counters->type},
-                                                {"client_api_version", std::string(version)}}))
-               .first;
-    }
-    if (it != versions->end()) it->second->Increment();
+    if (auto* counter = counter_of(*versions, type, version)) counter->add();
     if (call.metadata("hasleader") == "true" && front.progress().leader.load() == raft::kNone) {
       return refuse(RequestErrc::kNoLeader);
     }
-    auto handler = std::make_unique<CountedHandler>(call, *this, counters);
-    if (!handler->make(make)) return nullptr;
-    return handler;
+    return make(call);
   };
+}
+
+void GrpcMetrics::watch(std::string_view service, std::string_view name, http::MethodKind kind,
+                        std::shared_ptr<const http::MethodStats> stats) {
+  const std::scoped_lock lock(mutex_);
+  auto& method = methods_[{std::string(service), std::string(name)}];
+  method.kind = kind;
+  method.lanes.push_back(std::move(stats));
+}
+
+std::vector<MetricFamily> GrpcMetrics::Collect() const {
+  auto started = family("grpc_server_started_total", "Calls started on the server.");
+  auto handled = family("grpc_server_handled_total", "Calls ended on the server, by code.");
+  auto received = family("grpc_server_msg_received_total", "Messages received on the server.");
+  auto sent = family("grpc_server_msg_sent_total", "Messages sent by the server.");
+  auto received_bytes = family("etcd_network_client_grpc_received_bytes_total",
+                               "Payload bytes received from clients.");
+  auto sent_bytes =
+      family("etcd_network_client_grpc_sent_bytes_total", "Payload bytes sent to clients.");
+  auto requests =
+      family("etcd_server_client_requests_total", "Requests by type and client API version.");
+
+  const std::scoped_lock lock(mutex_);
+  std::uint64_t all_received = 0, all_sent = 0;
+  for (const auto& [key, method] : methods_) {
+    Sums sums;
+    for (const auto& lane : method.lanes) sums.add(*lane);
+    const std::vector<ClientMetric::Label> labels = {label("grpc_method", key.second),
+                                                     label("grpc_service", key.first),
+                                                     label("grpc_type", type_name(method.kind))};
+    add(started, labels, sums.started);
+    add(received, labels, sums.received);
+    add(sent, labels, sums.sent);
+    all_received += sums.received_bytes;
+    all_sent += sums.sent_bytes;
+    for (std::size_t code = 0; code < http::kStatusCodeCount; code++) {
+      auto with_code = labels;
+      with_code.insert(
+          with_code.begin(),
+          label("grpc_code", http::status_code_name(static_cast<http::StatusCode>(code))));
+      add(handled, std::move(with_code), sums.handled[code]);
+    }
+  }
+  add(received_bytes, {}, all_received);
+  add(sent_bytes, {}, all_sent);
+  std::map<std::pair<std::string, std::string>, std::uint64_t> by_version;
+  for (const auto& one : versions_) by_version[{one.type, one.version}] += one.counter->value();
+  for (const auto& [key, count] : by_version) {
+    add(requests, {label("client_api_version", key.second), label("type", key.first)}, count);
+  }
+  return {std::move(started),        std::move(handled),    std::move(received), std::move(sent),
+          std::move(received_bytes), std::move(sent_bytes), std::move(requests)};
 }
 
 }  // namespace keelson::api

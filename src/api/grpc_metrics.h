@@ -2,44 +2,58 @@
 // api.md 1.2, operations.md 6 (grpc_server_*, etcd_server_client_requests_total,
 // etcd_network_client_grpc_*).
 //
-// One per member; its counters are shared by all io lanes.
+// One per member. Lanes count for themselves (http::MethodStats, a counter per client version); the
+// sums are made when Collect() is asked for them. What the gate refuses counts as a request of its
+// client's version, but not among its method's calls: there etcd counts behind the gate too.
+//
+// Any thread may collect and register; gates run on their lanes.
 #pragma once
 
-#include <prometheus/counter.h>
-#include <prometheus/family.h>
-#include <prometheus/registry.h>
+#include <prometheus/collectable.h>
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "base/counter.h"
 #include "http/grpc.h"
 #include "member/front.h"
 
 namespace keelson::api {
 
-class GrpcMetrics {
+class GrpcMetrics : public prometheus::Collectable {
  public:
-  explicit GrpcMetrics(prometheus::Registry& registry);
+  // A factory for one lane that lets a call through the gate, then asks `make`.
+  http::HandlerFactory gate(http::MethodKind kind, http::HandlerFactory make, member::Front& front);
 
-  // A factory that lets a call through the gate, then asks `make`, and counts the call, its
-  // messages and its end. Creates the method's families at zero.
-  http::HandlerFactory counted(std::string_view service, std::string_view name,
-                               http::MethodKind kind, http::HandlerFactory make,
-                               member::Front& front);
+  // Has what one lane counts of a method among the sums.
+  void watch(std::string_view service, std::string_view name, http::MethodKind kind,
+             std::shared_ptr<const http::MethodStats> stats);
+
+  std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  struct MethodCounters;
-  class CountedCall;
-  class CountedHandler;
+  struct LaneVersions;
+  struct Method {
+    http::MethodKind kind = http::MethodKind::kUnary;
+    std::vector<std::shared_ptr<const http::MethodStats>> lanes;
+  };
+  struct VersionCount {
+    std::string type, version;
+    std::shared_ptr<const base::Counter> counter;  // of one lane
+  };
 
-  prometheus::Family<prometheus::Counter>& started_;
-  prometheus::Family<prometheus::Counter>& handled_;
-  prometheus::Family<prometheus::Counter>& received_;
-  prometheus::Family<prometheus::Counter>& sent_;
-  prometheus::Family<prometheus::Counter>& client_requests_;
-  prometheus::Counter& received_bytes_;
-  prometheus::Counter& sent_bytes_;
+  // nullptr beyond the number of versions that are told apart: label values come from clients.
+  base::Counter* counter_of(LaneVersions& versions, std::string_view type,
+                            std::string_view version);
+
+  mutable std::mutex mutex_;                                       // guards what follows
+  std::map<std::pair<std::string, std::string>, Method> methods_;  // by service and name
+  std::vector<VersionCount> versions_;
 };
 
 }  // namespace keelson::api

@@ -63,16 +63,18 @@ StatusCode status_code(CancelReason reason) {
   return StatusCode::kUnknown;
 }
 
-void Router::add(std::string_view service, std::string_view name, MethodKind kind,
-                 HandlerFactory make) {
+std::shared_ptr<const MethodStats> Router::add(std::string_view service, std::string_view name,
+                                               MethodKind kind, HandlerFactory make) {
   auto method = std::make_unique<Method>();
   method->path = fmt::format("/{}/{}", service, name);
   method->kind = kind;
   method->make = std::move(make);
   services_.emplace(service);
   std::string path = method->path;
+  std::shared_ptr<const MethodStats> stats = method->stats;
   const bool added = methods_.emplace(std::move(path), std::move(method)).second;
   CHECK(added);
+  return stats;
 }
 
 const Method* Router::find(std::string_view path) const {

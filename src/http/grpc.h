@@ -27,6 +27,7 @@
 // Call is an interface: the HTTP/2 server implements it, so may a gateway or a test.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -39,6 +40,7 @@
 
 #include "base/bytes.h"
 #include "base/containers.h"
+#include "base/counter.h"
 #include "base/time.h"
 
 namespace keelson::http {
@@ -163,6 +165,10 @@ class Call {
   virtual std::size_t unsent_bytes() const = 0;
   // Ends the call: what was sent before flows first. Once; a second time does nothing.
   virtual void finish(Status status) = 0;
+  // Ends the call at once, also one that has finished and still flows: what was queued is dropped
+  // and the stream reset, which the client sees as kResourceExhausted. For an answer that holds
+  // what can be kept no longer while its client does not read.
+  virtual void abandon() = 0;
 
   // Pushing back
   // --------------------------------------------------------------------------------------
@@ -209,17 +215,31 @@ enum class MethodKind {
 // Makes the handler of one call. May finish the call itself and return nullptr.
 using HandlerFactory = std::function<std::unique_ptr<CallHandler>(Call&)>;
 
+// What one lane counted of one method's calls: those that got a handler. Written by the lane, read
+// by any thread.
+struct MethodStats {
+  base::Counter started;
+  base::Counter received;  // messages
+  base::Counter sent;
+  base::Counter received_bytes;  // of messages, as the service sees them
+  base::Counter sent_bytes;
+  std::array<base::Counter, kStatusCodeCount> handled;  // by the code the call ended with
+};
+
 struct Method {
   std::string path;  // "/package.Service/Name"
   MethodKind kind = MethodKind::kUnary;
   HandlerFactory make;
+  std::shared_ptr<MethodStats> stats = std::make_shared<MethodStats>();
 };
 
 // The methods of one lane. Filled before the first call; pointers it gives stay valid.
 class Router {
  public:
-  // add("etcdserverpb.KV", "Range", ...). Once each: CHECKed.
-  void add(std::string_view service, std::string_view name, MethodKind kind, HandlerFactory make);
+  // add("etcdserverpb.KV", "Range", ...). Once each: CHECKed. What is counted outlives the router
+  // for whoever keeps it.
+  std::shared_ptr<const MethodStats> add(std::string_view service, std::string_view name,
+                                         MethodKind kind, HandlerFactory make);
 
   // nullptr if there is none; refusal() then says what to answer.
   const Method* find(std::string_view path) const;

@@ -65,7 +65,7 @@ void Http2Call::open(Http2Connection& connection, std::int32_t stream_id) {
   status_ = {};
   grpc_ = regular_seen_ = malformed_ = truncated_ = gzip_ = paused_ = message_seen_ = false;
   reading_done_ = half_closed_ = half_close_told_ = in_handler_ = answering_ = false;
-  deferred_ = ended_ = settle_wanted_ = drain_wanted_ = false;
+  deferred_ = ended_ = settle_wanted_ = drain_wanted_ = counted_ = false;
 }
 
 void Http2Call::close(CancelReason reason) {
@@ -301,6 +301,13 @@ void Http2Call::deliver(Message message) {
       message_seen_ = true;
       break;
   }
+  hand_over(std::move(message));
+}
+
+void Http2Call::hand_over(Message message) {
+  if (!handler_) return;
+  method_->stats->received.add();
+  method_->stats->received_bytes.add(message.view().size());
   tell([&](CallHandler& handler) { handler.on_message(std::move(message)); });
 }
 
@@ -322,7 +329,7 @@ void Http2Call::tell_half_close() {
     std::string message = std::exchange(first_message_, {});
     count_request_bytes();
     make_handler();
-    tell([&](CallHandler& handler) { handler.on_message(Message(&message)); });
+    hand_over(Message(&message));
   }
   reading_done_ = true;
   tell([](CallHandler& handler) { handler.on_half_close(); });
@@ -337,7 +344,11 @@ void Http2Call::make_handler() {
     if (!ended_) finish({StatusCode::kInternal, "the method has no handler"});
     return;
   }
-  if (ended_) handler_.reset();
+  counted_ = true;
+  method_->stats->started.add();
+  if (!ended_) return;
+  method_->stats->handled[static_cast<std::size_t>(status_.code)].add();
+  handler_.reset();
 }
 
 template <class F>
@@ -382,6 +393,7 @@ void Http2Call::settle() {
 void Http2Call::send(std::string message) {
   if (ended_) return;
   if (message.size() > kSendMessageBytesMax) return refuse_to_send(message.size());
+  count_sent(message.size());
   if (gzip_) {
     queue_.add_message(http::gzip(message), SendQueue::Compressed::kYes);
   } else {
@@ -400,6 +412,7 @@ void Http2Call::send(std::string head, std::vector<base::SharedBytes> parts) {
     for (const auto& part : parts) head.append(part.view());
     return send(std::move(head));
   }
+  count_sent(length);
   queue_.add_message(std::move(head), std::move(parts));
   begin_answer();
 }
@@ -408,8 +421,14 @@ void Http2Call::send_streamed(std::uint64_t length, std::unique_ptr<BodySource> 
   CHECK(!gzip_);
   if (ended_) return;
   if (length > kSendMessageBytesMax) return refuse_to_send(length);
+  count_sent(length);
   queue_.add_message(length, std::move(source));
   begin_answer();
+}
+
+void Http2Call::count_sent(std::uint64_t bytes) {
+  method_->stats->sent.add();
+  method_->stats->sent_bytes.add(bytes);
 }
 
 void Http2Call::refuse_to_send(std::uint64_t length) {
@@ -453,7 +472,7 @@ void Http2Call::wake() {
 
 void Http2Call::finish(Status status) {
   if (ended_) return;
-  end();
+  end(status.code);
   status_ = std::move(status);
   if (answering_) return wake();  // trailers follow what is queued
   answering_ = true;
@@ -467,6 +486,15 @@ void Http2Call::finish(Status status) {
   };
   connection_->submit_answer(stream_id_, fields, false);
   connection_->want_turn();
+}
+
+void Http2Call::abandon() {
+  if (connection_ == nullptr) return;
+  if (!ended_) {
+    ++connection_->context().stats.calls_cancelled;
+    end(StatusCode::kResourceExhausted);
+  }
+  reset_stream(NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 void Http2Call::submit_trailers() {
@@ -513,8 +541,9 @@ void Http2Call::tell_drained() {
 // The end
 // -------------------------------------------------------------------------------------------
 
-void Http2Call::end() {
+void Http2Call::end(StatusCode code) {
   ended_ = true;
+  if (counted_) method_->stats->handled[static_cast<std::size_t>(code)].add();
   connection_->context().deadlines.remove(*this);
   held_ = {};
   first_message_ = {};
@@ -525,7 +554,7 @@ void Http2Call::end() {
 void Http2Call::cancel(CancelReason reason) {
   if (ended_) return;
   ++connection_->context().stats.calls_cancelled;
-  end();
+  end(status_code(reason));
   if (handler_) {
     in_handler_ = true;
     handler_->on_cancelled(reason);
@@ -552,7 +581,7 @@ void Http2Call::on_deadline() {
   if (method_->kind == MethodKind::kUnary && untouched) {
     finish(kDeadlineExceeded);
   } else {
-    end();
+    end(StatusCode::kDeadlineExceeded);
     reset_stream(NGHTTP2_CANCEL);
   }
   if (handler) handler->on_cancelled(CancelReason::kDeadline);

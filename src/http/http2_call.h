@@ -52,6 +52,7 @@ class Http2Call final : public Call, private DeadlineQueue::Entry {
   void resume() override;
   std::size_t unsent_bytes() const override { return queue_.bytes(); }
   void finish(Status status) override;
+  void abandon() override;
   void pause_reading() override { paused_ = true; }
   void resume_reading() override;
 
@@ -106,6 +107,8 @@ class Http2Call final : public Call, private DeadlineQueue::Entry {
   void deliver(Message message);
   void tell_half_close();
   void make_handler();
+  void hand_over(Message message);
+  void count_sent(std::uint64_t bytes);
   template <class F>
   void tell(F&& f);
   void want_settle();
@@ -117,7 +120,8 @@ class Http2Call final : public Call, private DeadlineQueue::Entry {
   std::string content_type() const;
   std::string_view code_text() const;
 
-  void end();
+  // `code` is what the call counts as.
+  void end(StatusCode code);
   void cancel(CancelReason reason);
   void reset_stream(std::uint32_t error_code);
   void count_request_bytes();
@@ -172,6 +176,7 @@ class Http2Call final : public Call, private DeadlineQueue::Entry {
   bool ended_ : 1 = false;      // finished, failed or cancelled
   bool settle_wanted_ : 1 = false;
   bool drain_wanted_ : 1 = false;
+  bool counted_ : 1 = false;  // among the method's calls
 };
 
 }  // namespace keelson::http

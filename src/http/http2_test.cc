@@ -102,6 +102,8 @@ class World {
       return results();
     }
     if (d.command == "source") return set_source(d);
+    if (d.command == "abandon") return abandon(stream);
+    if (d.command == "counts") return counts(d.bare(0));
     if (d.command == "lose") {
       wire_->break_off();
       lane_.run();
@@ -125,6 +127,27 @@ class World {
           s.request_bytes, s.answer_bytes);
     }
     return "unknown command";
+  }
+
+  // The held call of this number, or the one whose body is streaming.
+  std::string abandon(int call) {
+    (call != 0 ? services_.calls.at(call) : services_.streaming)->abandon();
+    lane_.run();
+    return results();
+  }
+
+  std::string counts(const std::string& path) {
+    const MethodStats& stats = *services_.router.find(path)->stats;
+    std::string out = fmt::format("started={} received={} ({} bytes) sent={} ({} bytes)",
+                                  stats.started.value(), stats.received.value(),
+                                  stats.received_bytes.value(), stats.sent.value(),
+                                  stats.sent_bytes.value());
+    for (std::size_t i = 0; i < kStatusCodeCount; i++) {
+      const std::uint64_t count = stats.handled[i].value();
+      if (count == 0) continue;
+      out += fmt::format(" {}={}", status_code_name(static_cast<StatusCode>(i)), count);
+    }
+    return out;
   }
 
   std::string connect(const testing::Directive& d) {

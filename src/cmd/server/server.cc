@@ -135,7 +135,7 @@ base::Result<void, std::string> Server::boot() {
                                      lanes_, std::random_device{}());
   if (!member) return fail(member.error().text);
   member_ = *std::move(member);
-  metrics_ = std::make_unique<api::GrpcMetrics>(*member_->shared().metrics.registry);
+  metrics_ = std::make_unique<api::GrpcMetrics>();
   for (std::size_t i = 0; i < lanes_.io.size(); i++) {
     io_.push_back(std::make_unique<IoLane>(member_->front(i), *metrics_, config_.http));
   }
