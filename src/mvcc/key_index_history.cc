@@ -10,12 +10,13 @@ namespace keelson::mvcc::internal {
 namespace {
 
 constexpr std::uint32_t kChunkMax = 256;     // changes of one chunk
-constexpr std::uint32_t kFirstChunk = 5;     // capacities of a history's first chunk ...
-constexpr std::uint32_t kChainedChunk = 64;  // ... and of one that follows a full one
+constexpr std::uint32_t kChainedChunk = 64;  // capacity of one that follows a full one
+constexpr std::size_t kShortBytes = 12;
 constexpr std::size_t kFullBytes = 20;
 constexpr std::size_t kWideBytes = sizeof(Version);
 static_assert(std::is_trivially_copyable_v<Version>);
 static_assert(form_bytes(Form::kThree) == 3 * kFullBytes);
+static_assert(form_bytes(Form::kFourInRun) == kFullBytes + 3 * kShortBytes);
 
 // -- one change --
 
@@ -75,7 +76,61 @@ Version read_full(const char* from) {
   return v;
 }
 
+// -- runs --
+
+// What all changes of a run have in common.
+struct RunBase {
+  std::int64_t create_revision = 0;
+  std::uint32_t version = 0;  // of the change with number 0
+  std::uint32_t unused = 0;
+};
+
+bool continues(const RunBase& base, std::uint64_t number, const Version& v) {
+  return !v.tombstone && fits_full(v) && v.create_revision == base.create_revision &&
+         v.version == static_cast<std::int64_t>(base.version + number);
+}
+
+RunBase run_base(const Version& first) {
+  return {first.create_revision, static_cast<std::uint32_t>(first.version)};
+}
+
+bool is_run(std::span<const Version> changes) {
+  const RunBase base = run_base(changes.front());
+  for (std::size_t i = 0; i < changes.size(); i++) {
+    if (!continues(base, i, changes[i])) return false;
+  }
+  return true;
+}
+
+// `from` has the short form of change `number`.
+Version read_of_run(const RunBase& base, std::uint64_t number, const char* from) {
+  Version v = read_short(from);
+  v.create_revision = base.create_revision;
+  v.version = static_cast<std::int64_t>(base.version + number);
+  return v;
+}
+
 // -- chunks --
+
+// How the changes of a chunk are coded; each can hold what those before it can.
+enum class Coding : std::uint8_t { kRun, kFull, kWide };
+
+Coding coding_for(std::span<const Version> changes) {
+  if (is_run(changes)) return Coding::kRun;
+  return std::all_of(changes.begin(), changes.end(), fits_full) ? Coding::kFull : Coding::kWide;
+}
+
+std::size_t entry_bytes_of(Coding coding) {
+  switch (coding) {
+    case Coding::kRun:
+      return kShortBytes;
+    case Coding::kFull:
+      return kFullBytes;
+    case Coding::kWide:
+      return kWideBytes;
+  }
+  base::check_failed(__FILE__, __LINE__, "a coding");
+}
 
 struct Chunk;
 
@@ -92,8 +147,8 @@ struct Link {
 struct Chunk : Object {
   std::uint16_t capacity;
   std::uint16_t used;  // the writer's alone
-  bool wide;           // else full
-  bool chained;        // a Link follows, else it has number 0
+  Coding coding;
+  bool chained;  // a Link follows, else it has number 0; then, of a run, its RunBase
   std::uint16_t unused;
 
   Link link() const {
@@ -101,39 +156,76 @@ struct Chunk : Object {
     if (chained) std::memcpy(&link, this + 1, sizeof(Link));
     return link;
   }
-  std::size_t entry_bytes() const { return wide ? kWideBytes : kFullBytes; }
-  std::size_t head_bytes() const { return sizeof(Chunk) + (chained ? sizeof(Link) : 0); }
+  std::size_t entry_bytes() const { return entry_bytes_of(coding); }
+  std::size_t link_end() const { return sizeof(Chunk) + (chained ? sizeof(Link) : 0); }
+  std::size_t head_bytes() const {
+    return link_end() + (coding == Coding::kRun ? sizeof(RunBase) : 0);
+  }
   std::size_t bytes() const { return head_bytes() + capacity * entry_bytes(); }
   const char* entry(std::uint64_t i) const {
     return reinterpret_cast<const char*>(this) + head_bytes() + i * entry_bytes();
   }
-  Version at(std::uint64_t i) const { return wide ? load<Version>(entry(i)) : read_full(entry(i)); }
+  RunBase base() const { return load<RunBase>(reinterpret_cast<const char*>(this) + link_end()); }
+  Version at(std::uint64_t i) const {
+    switch (coding) {
+      case Coding::kRun:
+        return read_of_run(base(), i, entry(i));
+      case Coding::kFull:
+        return read_full(entry(i));
+      case Coding::kWide:
+        return load<Version>(entry(i));
+    }
+    base::check_failed(__FILE__, __LINE__, "a coding");
+  }
   std::int64_t main_at(std::uint64_t i) const {
-    return wide ? load<Version>(entry(i)).mod.main
-                : static_cast<std::int64_t>(load<std::uint64_t>(entry(i)) >> 16);
+    return coding == Coding::kWide ? load<Version>(entry(i)).mod.main
+                                   : static_cast<std::int64_t>(load<std::uint64_t>(entry(i)) >> 16);
+  }
+  // Whether `v` can be the change with number `i`.
+  bool can_hold(std::uint64_t i, const Version& v) const {
+    switch (coding) {
+      case Coding::kRun:
+        return continues(base(), i, v);
+      case Coding::kFull:
+        return fits_full(v);
+      case Coding::kWide:
+        return true;
+    }
+    base::check_failed(__FILE__, __LINE__, "a coding");
   }
   void append(const Version& v) {
     CHECK_LT(used, capacity);
     char* to = const_cast<char*>(entry(used));
-    if (wide) {
-      store(to, v);
-    } else {
-      write_full(to, v);
+    switch (coding) {
+      case Coding::kRun:
+        write_short(to, v);
+        break;
+      case Coding::kFull:
+        write_full(to, v);
+        break;
+      case Coding::kWide:
+        store(to, v);
+        break;
     }
     used++;
   }
 };
 static_assert(sizeof(Chunk) == 16);
 
-Chunk* make_chunk(Memory& memory, std::uint64_t capacity, bool wide, const Link* link) {
+// An empty chunk whose first change will be `first`.
+Chunk* make_chunk(Memory& memory, std::uint64_t capacity, Coding coding, const Version& first,
+                  const Link* link) {
   Chunk head{};
   head.capacity = static_cast<std::uint16_t>(capacity);
-  head.wide = wide;
+  head.coding = coding;
   head.chained = link != nullptr;
   auto* chunk = static_cast<Chunk*>(memory.allocate(head.bytes()));
   head.birth = chunk->birth;
   std::memcpy(static_cast<void*>(chunk), &head, sizeof(Chunk));
   if (link != nullptr) std::memcpy(static_cast<void*>(chunk + 1), link, sizeof(Link));
+  if (coding == Coding::kRun) {
+    store(reinterpret_cast<char*>(chunk) + chunk->link_end(), run_base(first));
+  }
   return chunk;
 }
 
@@ -196,8 +288,9 @@ Link link_after(const Chunk* previous, std::uint64_t oldest) {
   return link;
 }
 
+// Room for some more: most histories end soon, and a larger chunk is a copy of a few lines.
 std::uint64_t grown(std::uint64_t count) {
-  return std::clamp<std::uint64_t>(count + count / 2, kFirstChunk, kChunkMax);
+  return std::min<std::uint64_t>(count + std::max<std::uint64_t>(count / 4, 1), kChunkMax);
 }
 
 // Chunks with these changes, the newest with room for `capacity` in all.
@@ -207,12 +300,11 @@ Chunks make_chunks(Memory& memory, std::span<const Version> changes, std::uint64
   while (!changes.empty()) {
     const auto part = changes.first(std::min<std::size_t>(changes.size(), kChunkMax));
     changes = changes.subspan(part.size());
-    const bool wide = !std::all_of(part.begin(), part.end(), fits_full);
     const Link link = chunks.newest == nullptr ? Link() : link_after(chunks.newest, oldest);
     Chunk* chunk = make_chunk(
         memory,
         changes.empty() ? std::clamp<std::uint64_t>(capacity, part.size(), kChunkMax) : kChunkMax,
-        wide, chunks.newest == nullptr ? nullptr : &link);
+        coding_for(part), part.front(), chunks.newest == nullptr ? nullptr : &link);
     for (const Version& v : part) chunk->append(v);
     chunks = {chunk, part.size(), chunks.count + part.size()};
   }
@@ -242,9 +334,13 @@ std::uint64_t inline_count(Form form) {
     case Form::kPut:
       return 1;
     case Form::kTwo:
+    case Form::kTwoInRun:
       return 2;
     case Form::kThree:
+    case Form::kThreeInRun:
       return 3;
+    case Form::kFourInRun:
+      return 4;
     case Form::kChild:
     case Form::kChunks:
       break;
@@ -253,31 +349,72 @@ std::uint64_t inline_count(Form form) {
 }
 
 Version inline_change(History history, std::uint64_t i) {
-  const bool is_short = history.form == Form::kFresh || history.form == Form::kTombstone;
-  return is_short ? read_short(history.bytes) : read_full(history.bytes + i * kFullBytes);
+  switch (history.form) {
+    case Form::kFresh:
+    case Form::kTombstone:
+      return read_short(history.bytes);
+    case Form::kPut:
+    case Form::kTwo:
+    case Form::kThree:
+      return read_full(history.bytes + i * kFullBytes);
+    case Form::kTwoInRun:
+    case Form::kThreeInRun:
+    case Form::kFourInRun: {
+      const Version first = read_full(history.bytes);
+      if (i == 0) return first;
+      return read_of_run(run_base(first), i, history.bytes + kFullBytes + (i - 1) * kShortBytes);
+    }
+    case Form::kChild:
+    case Form::kChunks:
+      break;
+  }
+  base::check_failed(__FILE__, __LINE__, "a history inside its leaf");
+}
+
+// The form that holds these changes in the leaf; kChunks if none does.
+Form inline_form(std::span<const Version> changes) {
+  if (changes.size() > kInlineChangesMax) return Form::kChunks;
+  const Version& first = changes.front();
+  if (changes.size() == 1 && fits_full(first)) {
+    if (first.tombstone) return Form::kTombstone;
+    const bool is_fresh = first.version == 1 && first.create_revision == first.mod.main;
+    return is_fresh ? Form::kFresh : Form::kPut;
+  }
+  if (is_run(changes)) {
+    constexpr std::array kForms = {Form::kTwoInRun, Form::kThreeInRun, Form::kFourInRun};
+    return kForms[changes.size() - 2];
+  }
+  if (!std::all_of(changes.begin(), changes.end(), fits_full)) return Form::kChunks;
+  return changes.size() == 2 ? Form::kTwo : changes.size() == 3 ? Form::kThree : Form::kChunks;
 }
 
 PackedHistory make_with_capacity(Memory& memory, std::span<const Version> changes,
                                  std::uint64_t capacity) {
   CHECK(!changes.empty());
-  if (changes.size() > 3 || !std::all_of(changes.begin(), changes.end(), fits_full)) {
-    return pack(make_chunks(memory, changes, capacity));
-  }
   PackedHistory packed;
-  const Version& first = changes.front();
-  if (changes.size() == 1 && first.tombstone) {
-    packed.form = Form::kTombstone;
-    write_short(packed.bytes.data(), first);
-  } else if (changes.size() == 1 && first.version == 1 && first.create_revision == first.mod.main) {
-    packed.form = Form::kFresh;
-    write_short(packed.bytes.data(), first);
-  } else {
-    constexpr std::array<Form, 3> kForms = {Form::kPut, Form::kTwo, Form::kThree};
-    packed.form = kForms[changes.size() - 1];
-    char* to = packed.bytes.data();
-    for (const Version& v : changes) write_full(to, v), to += kFullBytes;
+  packed.form = inline_form(changes);
+  char* to = packed.bytes.data();
+  switch (packed.form) {
+    case Form::kFresh:
+    case Form::kTombstone:
+      write_short(to, changes.front());
+      return packed;
+    case Form::kPut:
+    case Form::kTwo:
+    case Form::kThree:
+      for (const Version& v : changes) write_full(to, v), to += kFullBytes;
+      return packed;
+    case Form::kTwoInRun:
+    case Form::kThreeInRun:
+    case Form::kFourInRun:
+      write_full(to, changes.front()), to += kFullBytes;
+      for (const Version& v : changes.subspan(1)) write_short(to, v), to += kShortBytes;
+      return packed;
+    case Form::kChild:
+    case Form::kChunks:
+      break;
   }
-  return packed;
+  return pack(make_chunks(memory, changes, capacity));
 }
 
 // A new history of the newest `count` changes and perhaps one more; the old one is discarded.
@@ -370,16 +507,16 @@ PackedHistory make_history(Memory& memory, std::span<const Version> changes) {
 
 PackedHistory with_change(Memory& memory, History history, const Version& change) {
   if (history.form != Form::kChunks) {
-    std::array<Version, 4> changes;
+    std::array<Version, kInlineChangesMax + 1> changes;
     const std::uint64_t count = inline_count(history.form);
     for (std::uint64_t i = 0; i < count; i++) changes[i] = inline_change(history, i);
     changes[count] = change;
-    return make_with_capacity(memory, std::span(changes).first(count + 1), kFirstChunk);
+    return make_with_capacity(memory, std::span(changes).first(count + 1), grown(count + 1));
   }
   const Chunks chunks = chunks_of(history);
   Chunk* newest = chunks.newest;
   CHECK_EQ(newest->used, chunks.end);  // histories have one future
-  const bool fits = newest->wide || fits_full(change);
+  const bool fits = newest->can_hold(chunks.end, change);
   if (chunks.end < newest->capacity && fits) {
     newest->append(change);
     return pack({newest, chunks.end + 1, chunks.count + 1});
@@ -388,13 +525,15 @@ PackedHistory with_change(Memory& memory, History history, const Version& change
   if (chunks.count <= kChunkMax / 2) return rebuild(memory, history, chunks.count, &change);
   if (chunks.end == kChunkMax) {
     const Link link = link_after(newest, chunks.oldest_chunk());
-    Chunk* next = make_chunk(memory, kChainedChunk, !fits_full(change), &link);
+    Chunk* next =
+        make_chunk(memory, kChainedChunk, coding_for(std::span(&change, 1)), change, &link);
     next->append(change);
     return pack({next, 1, chunks.count + 1});
   }
   // A larger or wider copy of the newest chunk; places in the chain stay as they are.
   const Link link = newest->link();
-  Chunk* copy = make_chunk(memory, grown(chunks.end + 1), newest->wide || !fits,
+  const Coding coding = fits ? newest->coding : fits_full(change) ? Coding::kFull : Coding::kWide;
+  Chunk* copy = make_chunk(memory, grown(chunks.end + 1), coding, newest->at(0),
                            newest->chained ? &link : nullptr);
   for (std::uint64_t i = 0; i < chunks.end; i++) copy->append(newest->at(i));
   copy->append(change);
@@ -411,7 +550,7 @@ PackedHistory without_oldest(Memory& memory, History history, std::uint64_t drop
   const Chunks kept{chunks.newest, chunks.end, left};
   const std::uint64_t held =
       (chunks.newest->link().number - kept.oldest_chunk()) * kChunkMax + chunks.newest->capacity;
-  if (left <= 3 || left * 4 <= held) return rebuild(memory, history, left, nullptr);
+  if (left <= kInlineChangesMax || left * 4 <= held) return rebuild(memory, history, left, nullptr);
   free_chunks(chunks, kept.oldest_chunk(),
               [&](const Chunk* chunk, std::size_t bytes) { memory.discard(chunk, bytes); });
   return pack(kept);

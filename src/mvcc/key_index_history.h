@@ -4,23 +4,27 @@
 // once:
 //
 //   short, 12 B   main and sub in one word of 48 + 16 bits; bytes and the tombstone mark in 32
-//   bits.
-//                 Enough for a key just created (version 1, create == main) and for a tombstone.
+//                 bits. Enough for a key just created (version 1, create == main), for a
+//                 tombstone, and for a change in a run.
 //   full, 20 B    a short one, then version and age (main - create), 32 bits each
 //   wide          the Version itself, for numbers that do not fit: correct, and not seen in
-//   practice
+//                 practice
+//
+// A run is puts of one generation, each the next version of the one before it: what most histories
+// are. Its first change says create revision and version for all.
 //
 // A leaf of the tree holds one of these forms per key (the form is in its slot):
 //
-//   kFresh, kTombstone   one short change                  kTwo, kThree   full changes, ascending
-//   kPut                 one full change                   kChunks        {newest chunk, count,
-//   end}
+//   kFresh, kTombstone   one short change          kTwoInRun ...   one full change, then short ones
+//   kPut                 one full change           kTwo, kThree    full changes, ascending
+//                                                  kChunks         {newest chunk, count, end}
 //
 // Longer histories live in chunks outside the leaf: append-only, shared by all roots. A record says
 // how much of it is its own: `end` is the end in the newest chunk, `count` how many changes from
 // there back. So an append writes beyond the end of every published record, where no reader looks,
-// and a compaction makes `count` smaller. A chunk has at most 256 changes; a full one is followed
-// by another, chained back:
+// and a compaction makes `count` smaller. A chunk has one coding, the shortest that holds its
+// changes; one that does not fit makes a copy of it. It has at most 256 changes; a full one is
+// followed by another, chained back:
 //
 //   chunk 0 [256 of 256] <- chunk 1 [256 of 256] <- chunk 2 [40 of 64]      end = 40, count = 400:
 //                152 of its own      all of them          all of them       chunk 0 counts from 104
@@ -45,13 +49,25 @@
 namespace keelson::mvcc::internal {
 
 // What a slot of a node holds.
-enum class Form : std::uint8_t { kChild, kFresh, kTombstone, kPut, kTwo, kThree, kChunks };
+enum class Form : std::uint8_t {
+  kChild,
+  kFresh,
+  kTombstone,
+  kPut,
+  kTwo,
+  kThree,
+  kChunks,
+  kTwoInRun,
+  kThreeInRun,
+  kFourInRun,
+};
 
 constexpr std::size_t form_bytes(Form form) {
-  constexpr std::array<std::uint8_t, 7> kBytes = {8, 12, 12, 20, 40, 60, 16};
+  constexpr std::array<std::uint8_t, 10> kBytes = {8, 12, 12, 20, 40, 60, 16, 32, 44, 56};
   return kBytes[static_cast<std::size_t>(form)];
 }
 constexpr std::size_t kHistoryBytesMax = 60;
+constexpr std::size_t kInlineChangesMax = 4;
 
 // False if no compaction can change it: a single put.
 constexpr bool may_compact(Form form) { return form != Form::kFresh && form != Form::kPut; }
