@@ -70,6 +70,7 @@ class RangeAnswer::Body : public http::BodySource {
         plan_(std::move(plan)),
         keys_only_(keys_only),
         tail_(std::move(tail)),
+        hold_(front_.held_views().hold(*view_, [this] { call_.abandon(); })),
         waiting_(context.front) {
     run_->bytes = std::move(head);
   }
@@ -137,6 +138,7 @@ class RangeAnswer::Body : public http::BodySource {
   mvcc::RangePlan plan_;
   const bool keys_only_;
   std::string tail_;
+  std::unique_ptr<member::HeldViews::Hold> hold_;  // told to end, it abandons the call
   std::shared_ptr<Run> run_ = std::make_shared<Run>();
   std::size_t at_ = 0;
   bool reading_ = false;
@@ -160,6 +162,7 @@ RangeAnswer::~RangeAnswer() { *alive_ = false; }
 void RangeAnswer::plan() {
   switch (plan_.step(kKeysPerSlice)) {
     case mvcc::RangePlan::Status::kMore:
+      hold_view();
       context_.front.lane().post([this, alive = alive_] {
         if (*alive) plan();
       });
@@ -173,7 +176,14 @@ void RangeAnswer::plan() {
   }
 }
 
+void RangeAnswer::hold_view() {
+  if (hold_) return;
+  hold_ = context_.front.held_views().hold(
+      *view_, [this] { call_.finish(status_of(RequestErrc::kHeldTooLong)); });
+}
+
 void RangeAnswer::read_for_plan() {
+  hold_view();
   const auto needed = plan_.needed();
   std::vector<base::ReadResult> read(needed.size());
   view_->reader->try_read(needed, read);

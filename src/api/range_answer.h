@@ -26,6 +26,7 @@ class RangeAnswer {
  private:
   class Body;
   void plan();
+  void hold_view();
   void read_for_plan();
   void planned();
   bool gather(const std::string& head, const std::string& tail, std::uint64_t length);
@@ -34,6 +35,7 @@ class RangeAnswer {
   http::Call& call_;
   const etcdserverpb::RangeRequest& request_;
   std::shared_ptr<const member::View> view_;
+  std::unique_ptr<member::HeldViews::Hold> hold_;  // from the end of the first slice on
   mvcc::RangePlan plan_;
   Waiting waiting_;
   std::shared_ptr<bool> alive_;

@@ -167,6 +167,9 @@ Status status_of(RequestErrc errc) {
       return status_of(apply::Errc::kUnknownAlarmAction);
     case kMemberNotFound:
       return {StatusCode::kNotFound, "etcdserver: member not found"};
+    case kHeldTooLong:
+      return {StatusCode::kResourceExhausted,
+              "keelson: the read held too much of the past for too long"};
     case kBadLeaderTransferee:
       return {StatusCode::kFailedPrecondition, "etcdserver: bad leader transferee"};
   }

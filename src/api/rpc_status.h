@@ -31,6 +31,7 @@ enum class RequestErrc {
   kUnknownAlarmAction,
   kMemberNotFound,
   kBadLeaderTransferee,
+  kHeldTooLong,
 };
 http::Status status_of(RequestErrc errc);
 

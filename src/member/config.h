@@ -49,6 +49,9 @@ struct Config {
   std::size_t raft_log_bytes_max = std::size_t{64}
                                    << 20;  // entries kept in memory behind the newest
   std::size_t pending_bytes_max = std::size_t{128} << 20;  // applied and not yet in the store
+  // What slow readers may hold of the past.
+  std::uint64_t held_views_bytes_max = std::uint64_t{256} << 20;
+  base::Duration held_views_age_max = base::Seconds(600);
 
   base::Duration election_timeout() const { return tick * election_ticks; }
   // api.md 7.3

@@ -36,6 +36,12 @@ Front::Front(env::Lane& lane, std::uint32_t number, Shared& shared)
       number_(number),
       shared_(shared),
       views_(shared.views),
+      held_views_(
+          lane, number,
+          {.bytes_max = shared.config.held_views_bytes_max,
+           .age_max = shared.config.held_views_age_max},
+          shared.oldest_views, [this]() -> const View& { return *view(); },
+          [this] { shared_.metrics.views_ended.add(); }),
       ids_(shared.identity.member_id, number, shared.clock->wall_now()),
       inbox_(lane, kUnbounded,
              [this](std::vector<FrontMessage> messages) { on_messages(std::move(messages)); }) {
@@ -151,6 +157,7 @@ Errc Front::timeout_of(const Waiting& waiting) const {
 void Front::stop() {
   stopped_ = true;
   listener_ = nullptr;
+  held_views_.stop();
   lane_.cancel(round_timer_);
   lane_.cancel(timer_);
   conditions_.clear();

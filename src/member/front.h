@@ -87,6 +87,9 @@ class Front {
   // At most one; outlives the lane's jobs.
   void set_listener(BatchListener* listener) { listener_ = listener; }
 
+  // Where reads that keep a View beyond their turn say so.
+  HeldViews& held_views() { return held_views_; }
+
   // The newest View. Never null.
   const std::shared_ptr<const View>& view() { return views_.get(); }
 
@@ -103,7 +106,8 @@ class Front {
   Ticket when(base::Function<bool(const View&)> ready, std::optional<base::Duration> patience,
               ViewJob done);
 
-  // For a grant that leaves the choice to the server: positive, unique in the cluster. formats.md 5.2
+  // For a grant that leaves the choice to the server: positive, unique in the cluster.
+  // formats.md 5.2
   lease::LeaseId new_lease_id();
   // api.md 4.1. kNotPrimaryLessor, kNoLeader, kTimeoutApplied, kStopped.
   Ticket renew(lease::LeaseId id, RenewJob done);
@@ -176,6 +180,7 @@ class Front {
   const std::uint32_t number_;
   Shared& shared_;
   ViewCache views_;
+  HeldViews held_views_;
   RequestIds ids_;
   BatchListener* listener_ = nullptr;
   bool stopped_ = false;

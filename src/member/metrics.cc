@@ -48,6 +48,8 @@ Metrics::Metrics(std::shared_ptr<prometheus::Registry> shared)
       lease_renewed(counter(*registry, "etcd_debugging_lease_renewed_total",
                             "Lease renewals answered by this member.")),
       lease_expired(counter(*registry, "etcd_debugging_server_lease_expired_total",
-                            "Leases found expired by this member.")) {}
+                            "Leases found expired by this member.")),
+      views_ended(counter(*registry, "keelson_held_views_ended_total",
+                          "Reads ended because they held too much of the past for too long.")) {}
 
 }  // namespace keelson::member

@@ -65,6 +65,7 @@ class Metrics {
   Counter lease_revoked;
   Counter lease_renewed;
   Counter lease_expired;
+  Counter views_ended;
 
  private:
   explicit Metrics(std::shared_ptr<prometheus::Registry> shared);

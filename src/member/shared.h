@@ -12,6 +12,7 @@
 #include "env/channel.h"
 #include "env/lane.h"
 #include "member/config.h"
+#include "member/held_views.h"
 #include "member/messages.h"
 #include "member/metrics.h"
 #include "member/view.h"
@@ -43,6 +44,7 @@ struct Shared {
   env::Clock* clock = nullptr;
   ViewCell views;
   Progress progress;
+  OldestViews oldest_views;
   Metrics metrics;
 
   // Channels, made at wiring.

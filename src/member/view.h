@@ -37,6 +37,7 @@ struct View {
   raft::Index applied_index = 0;
   raft::Term applied_term = 0;
   Space space;
+  std::uint64_t retired_bytes = 0;  // of the index, kept only for Views older than this one
   bool compacting = false;  // the floor was raised and dropping is not done yet
   // This member is the only voter and has applied the first entry of its own term: no other member
   // can have written anything newer, so the latest View answers linearizable reads as it is.
