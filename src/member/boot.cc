@@ -1,10 +1,10 @@
 #include "member/boot.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
+#include "env/log.h"
 #include "membership/bootstrap.h"
 #include "store/snapshot.h"
 #include "wal/snapshotter.h"
@@ -65,14 +65,6 @@ base::Result<void, BootError> prepare_directories(env::FileSystem& files, const 
     }
     if (auto removed = files.remove(touch); !removed) {
       return fail(because("cannot access data directory", removed.error()));
-    }
-  }
-  auto names = files.list(config.data_dir);
-  if (!names) return fail(because("cannot access data directory", names.error()));
-  for (const std::string& name : *names) {
-    if (name != "member" && name != "fixtures") {
-      spdlog::warn("found invalid file under data directory filename={} data-dir={}", name,
-                   config.data_dir);
     }
   }
   return {};
@@ -240,7 +232,7 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
   auto wal = wal::Wal::open(files, wal_options(config, paths),
                             {.index = usable->index, .term = usable->term});
   if (!wal) return fail(because("failed to open WAL", wal.error()));
-  if (wal->recovered.repaired) spdlog::warn("repaired WAL path={}", paths.wal);
+  if (wal->recovered.repaired) env::log_warn("repaired WAL", {{"path", paths.wal}});
 
   Booted booted;
   booted.wal = std::move(wal->wal);

@@ -1,9 +1,10 @@
 #include "member/log_writer.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
+
+#include "env/log.h"
 
 namespace keelson::member {
 namespace {
@@ -64,8 +65,7 @@ void LogWriter::flush(std::vector<raft::Message> responses) {
   if (flushed->synced) shared_.metrics.wal_fsync_seconds.observe(took);
   shared_.metrics.wal_write_bytes.add(static_cast<double>(flushed->bytes));
   if (took > kSlowSync) {
-    spdlog::warn("slow fdatasync took={}ms",
-                 std::chrono::duration_cast<base::Milliseconds>(took).count());
+    env::log_warn("slow fdatasync", {{"took", took}, {"expected-duration", kSlowSync}});
   }
   if (!responses.empty()) shared_.to_raft_events->push_always(Persisted{std::move(responses)});
   prepare_spare();
@@ -90,7 +90,7 @@ void LogWriter::record_snapshot(raft::Snapshot snapshot) {
   wal_->save_snapshot(snapshot.metadata);
   flush({});
   wal_->release_locks_to(snapshot.metadata.index);
-  spdlog::info("saved snapshot to disk snapshot-index={}", snapshot.metadata.index);
+  env::log_info("saved snapshot to disk", {{"snapshot-index", snapshot.metadata.index}});
   shared_.to_raft_events->push_always(SnapshotSaved{std::move(snapshot)});
 }
 
@@ -100,8 +100,8 @@ void LogWriter::prepare_spare() {
   shared_.any_worker().post([this, request = *std::move(request)]() mutable {
     auto maker = wal::SpareMaker::begin(files_, std::move(request));
     if (maker) return make_spare(std::make_shared<wal::SpareMaker>(*std::move(maker)));
-    spdlog::warn("cannot prepare a file of the write-ahead log error=\"{}\"",
-                 maker.error().message());
+    env::log_warn("cannot prepare a file of the write-ahead log",
+                  {{"error", maker.error().message()}});
     lane_.post([this] {
       lane_.after(kSpareRetry, [this] {
         wal_->spare_failed();
@@ -139,13 +139,13 @@ void LogWriter::purge() {
   shared_.any_worker().post([this] {
     if (shared_.config.wals_max > 0) {
       if (auto purged = wal::purge(files_, wal_directory_, shared_.config.wals_max); !purged) {
-        spdlog::warn("cannot purge the write-ahead log error=\"{}\"", purged.error().message());
+        env::log_warn("cannot purge the write-ahead log", {{"error", purged.error().message()}});
       }
     }
     if (shared_.config.snapshots_max > 0) {
       wal::Snapshotter snapshotter(files_, snap_directory_);
       if (auto purged = snapshotter.purge(shared_.config.snapshots_max); !purged) {
-        spdlog::warn("cannot purge snapshots error=\"{}\"", purged.error().message());
+        env::log_warn("cannot purge snapshots", {{"error", purged.error().message()}});
       }
     }
   });

@@ -1,7 +1,6 @@
 #include "member/publisher.h"
 
-#include <spdlog/spdlog.h>
-
+#include "env/log.h"
 #include "proto/raft_internal.pb.h"
 
 namespace keelson::member {
@@ -37,13 +36,14 @@ void Publisher::publish() {
         ticket_ = 0;
         if (stopped_) return;
         if (!reply) {
-          spdlog::warn("failed to publish local member to cluster through raft");
+          env::log_warn("failed to publish local member to cluster through raft",
+                        {{"local-member-id", membership::id_text(front_.identity().member_id)}});
           timer_ = front_.lane().after(kRetry, [this] { publish(); });
           return;
         }
-        spdlog::info(
-            "published local member to cluster through raft local-member-id={:x} cluster-id={:x}",
-            front_.identity().member_id, front_.identity().cluster_id);
+        env::log_info("published local member to cluster through raft",
+                      {{"local-member-id", membership::id_text(front_.identity().member_id)},
+                       {"cluster-id", membership::id_text(front_.identity().cluster_id)}});
         on_published_();
         watch_version();
       });
@@ -58,14 +58,15 @@ void Publisher::watch_version() {
   if (!leads || ticket_ != 0 || (version && *version >= kClusterVersion)) return;
   membershippb::ClusterVersionSetRequest request;
   request.set_ver(kClusterVersion.text());
-  spdlog::info("{} cluster version using v3 API cluster-version={}",
-               version ? "updating" : "setting up initial", kClusterVersion.minor_text());
+  env::log_info(version ? "updating cluster version using v3 API"
+                        : "setting up initial cluster version using v3 API",
+                {{"cluster-version", kClusterVersion.minor_text()}});
   ticket_ = front_.propose(kVersionSetField, request.SerializeAsString(),
                            [this](base::Result<Reply, Failure> reply) {
                              ticket_ = 0;
                              if (reply)
-                               spdlog::info("cluster version is updated cluster-version={}",
-                                            kClusterVersion.minor_text());
+                               env::log_info("cluster version is updated",
+                                             {{"cluster-version", kClusterVersion.minor_text()}});
                            });
 }
 

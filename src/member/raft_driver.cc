@@ -1,10 +1,11 @@
 #include "member/raft_driver.h"
 
-#include <spdlog/spdlog.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "env/log.h"
 #include "member/front.h"
 
 namespace keelson::member {
@@ -235,8 +236,8 @@ void RaftDriver::tell(const raft::SoftState& state) {
   if (before == state.leader) return;
   if (state.leader != raft::kNone) {
     shared_.metrics.leader_changes.add();
-    spdlog::info("raft.node: {:x} elected leader {:x} at term {}", node_.id(), state.leader,
-                 node_.term());
+    env::log_info(fmt::format("raft.node: {:x} elected leader {:x} at term {}", node_.id(),
+                              state.leader, node_.term()));
   }
   if (state.role != raft::Role::kLeader) deadlines_.demote();
   for (const auto& front : shared_.fronts) {
@@ -351,7 +352,8 @@ void RaftDriver::raise_no_space() {
   const apply::AlarmMember alarm{.member_id = node_.id(), .type = apply::AlarmType::kNoSpace};
   const auto& alarms = *views_.get()->alarms;
   if (std::find(alarms.begin(), alarms.end(), alarm) != alarms.end()) return;
-  spdlog::warn("database space exceeded; raising alarm NOSPACE member-id={:x}", node_.id());
+  env::log_warn("database space exceeded; raising alarm NOSPACE",
+                {{"local-member-id", membership::id_text(node_.id())}});
   etcdserverpb::InternalRaftRequest request;
   request.mutable_alarm()->set_action(etcdserverpb::AlarmRequest::ACTIVATE);
   request.mutable_alarm()->set_memberid(node_.id());

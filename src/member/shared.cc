@@ -1,9 +1,6 @@
 #include "member/shared.h"
 
-#include <spdlog/spdlog.h>
-
-#include <cstdlib>
-
+#include "env/log.h"
 #include "member/front.h"
 #include "member/store_keeper.h"
 
@@ -12,9 +9,7 @@ namespace keelson::member {
 store::Store& Shared::store() { return store_keeper->store(); }
 
 void stop_process(std::string_view why) {
-  spdlog::critical("stopping: {}", why);
-  spdlog::default_logger()->flush();
-  std::_Exit(1);
+  env::log_fatal("durability is in doubt, stopping", {{"error", why}});
 }
 
 }  // namespace keelson::member

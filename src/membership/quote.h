@@ -1,5 +1,5 @@
-// Text in double quotes as Go's %q prints it: what etcd's error texts are made of. Internal to
-// membership/.
+// Text in double quotes as Go's %q prints it: what etcd's error texts are made of.
+
 #pragma once
 
 #include <span>

@@ -1,12 +1,14 @@
 #include "cmd/server/server.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
 #include <random>
+
+#include "cmd/server/start_log.h"
+#include "env/log.h"
 
 namespace keelson::cmd {
 namespace {
@@ -88,11 +90,15 @@ class Server::IoLane {
 };
 
 base::Result<std::unique_ptr<Server>, std::string> Server::make(ServerConfig config,
+                                                                bool initialized, unsigned cores,
                                                                 env::posix::Runtime& runtime,
                                                                 member::Lanes lanes) {
   std::unique_ptr<Server> server(new Server(std::move(config), runtime, std::move(lanes)));
-  RETURN_IF_ERROR(server->bind_all());
-  RETURN_IF_ERROR(server->boot());
+  RETURN_IF_ERROR(server->bind_peers());
+  RETURN_IF_ERROR(server->bind_clients());
+  log_configuration(server->config_, initialized, cores);
+  RETURN_IF_ERROR(server->bind_metrics());
+  RETURN_IF_ERROR(server->boot(initialized));
   return server;
 }
 
@@ -101,9 +107,26 @@ Server::Server(ServerConfig config, env::posix::Runtime& runtime, member::Lanes 
 
 Server::~Server() = default;
 
-base::Result<void, std::string> Server::bind_all() {
-  for (const auto& url : config_.listen_peer_urls) RETURN_IF_ERROR(bind(url, Port::kPeer));
+base::Result<void, std::string> Server::bind_peers() {
+  env::log_info("configuring peer listeners",
+                {{"listen-peer-urls", membership::to_texts(config_.listen_peer_urls)}});
+  for (const auto& url : config_.listen_peer_urls) {
+    if (auto bound = bind(url, Port::kPeer); !bound) {
+      env::log_error("creating peer listener failed", {{"error", bound.error()}});
+      return bound;
+    }
+  }
+  return {};
+}
+
+base::Result<void, std::string> Server::bind_clients() {
+  env::log_info("configuring client listeners",
+                {{"listen-client-urls", membership::to_texts(config_.listen_client_urls)}});
   for (const auto& url : config_.listen_client_urls) RETURN_IF_ERROR(bind(url, Port::kClient));
+  return {};
+}
+
+base::Result<void, std::string> Server::bind_metrics() {
   for (const auto& url : config_.listen_metrics_urls) RETURN_IF_ERROR(bind(url, Port::kMetrics));
   return {};
 }
@@ -130,11 +153,22 @@ base::Result<void, std::string> Server::bind(const membership::Url& url, Port po
   return {};
 }
 
-base::Result<void, std::string> Server::boot() {
+base::Result<void, std::string> Server::boot(bool initialized) {
+  env::log_info("bootstrapping cluster");
   auto member = member::Member::make(config_.member, runtime_.file_system(), runtime_.clock(),
                                      lanes_, std::random_device{}());
-  if (!member) return fail(member.error().text);
+  if (!member) {
+    env::log_error("bootstrap failed", {{"error", member.error().text}});
+    return fail(member.error().text);
+  }
   member_ = *std::move(member);
+  const std::string id = membership::id_text(member_->identity().member_id);
+  env::log_info(initialized ? "restarting local member" : "starting local member",
+                {{"local-member-id", id},
+                 {"cluster-id", membership::id_text(member_->identity().cluster_id)}});
+  env::log_info("bootstrap successfully");
+  env::log_info("starting etcd server",
+                {{"local-member-id", id}, {"local-server-version", member::kServerVersion.text()}});
   metrics_ = std::make_unique<api::GrpcMetrics>();
   for (std::size_t i = 0; i < lanes_.io.size(); i++) {
     io_.push_back(std::make_unique<IoLane>(member_->front(i), *metrics_, config_.http));
@@ -151,17 +185,59 @@ Server::IoLane& Server::lane_of(env::Stream& stream) {
 }
 
 void Server::start(base::Job on_ready) {
+  env::log_info(
+      "now serving peer/client/metrics",
+      {{"local-member-id", membership::id_text(member_->identity().member_id)},
+       {"initial-advertise-peer-urls", membership::to_texts(config_.member.advertise_peer_urls)},
+       {"listen-peer-urls", membership::to_texts(config_.listen_peer_urls)},
+       {"advertise-client-urls", config_.member.advertise_client_urls},
+       {"listen-client-urls", membership::to_texts(config_.listen_client_urls)},
+       {"listen-metrics-urls", membership::to_texts(config_.listen_metrics_urls)}});
+  for (const auto& url : config_.listen_metrics_urls) {
+    env::log_info("serving metrics", {{"address", url.text()}});
+  }
+  for (const auto& url : config_.listen_peer_urls) {
+    env::log_info("serving peer traffic", {{"address", url.host}});
+  }
   member_->start([this, on_ready = std::move(on_ready)]() mutable {
     on_every_lane(
         [](IoLane& lane, base::Job done) {
           lane.serve_clients();
           done();
         },
-        std::move(on_ready));
+        [this, on_ready = std::move(on_ready)]() mutable {
+          log_ready();
+          lanes_.io.front()->post(std::move(on_ready));
+        });
   });
 }
 
+void Server::log_ready() const {
+  for (std::size_t i = 0; i < client_listeners_.size(); i++) {
+    env::log_info("ready to serve client requests");
+  }
+  for (const auto& listener : client_listeners_) {
+    env::log_info("serving client traffic insecurely; this is strongly discouraged!",
+                  {{"traffic", "grpc+http"}, {"address", listener->address()}});
+  }
+}
+
+void Server::log_closed() const {
+  env::log_info("closed etcd server",
+                {{"name", config_.member.name},
+                 {"data-dir", config_.member.data_dir},
+                 {"advertise-peer-urls", membership::to_texts(config_.member.advertise_peer_urls)},
+                 {"advertise-client-urls", config_.member.advertise_client_urls}});
+}
+
 void Server::stop(base::Job done) {
+  env::log_info("closing etcd server",
+                {{"name", config_.member.name},
+                 {"data-dir", config_.member.data_dir},
+                 {"advertise-peer-urls", membership::to_texts(config_.member.advertise_peer_urls)},
+                 {"advertise-client-urls", config_.member.advertise_client_urls}});
+  env::log_info("skipped leadership transfer for single voting member cluster",
+                {{"local-member-id", membership::id_text(member_->identity().member_id)}});
   client_listeners_.clear();
   on_every_lane(
       [patience = config_.member.request_timeout()](IoLane& lane, base::Job stopped) {
@@ -170,6 +246,7 @@ void Server::stop(base::Job done) {
       [this, done = std::move(done)]() mutable {
         member_->stop([this, done = std::move(done)]() mutable {
           lanes_.io.front()->post([this, done = std::move(done)]() mutable {
+            env::log_info("stopping serving peer traffic");
             other_listeners_.clear();
             on_every_lane(
                 [](IoLane& lane, base::Job stopped) { lane.stop_peers(std::move(stopped)); },
@@ -192,12 +269,6 @@ void Server::on_every_lane(std::function<void(IoLane&, base::Job)> work, base::J
       });
     });
   }
-}
-
-std::vector<std::string> Server::client_addresses() const {
-  std::vector<std::string> addresses;
-  for (const auto& listener : client_listeners_) addresses.push_back(listener->address());
-  return addresses;
 }
 
 }  // namespace keelson::cmd

@@ -17,7 +17,7 @@
 #include "api/lane_api.h"
 #include "base/function.h"
 #include "base/result.h"
-#include "cmd/server/server_flags.h"
+#include "cmd/server/server_config.h"
 #include "env/posix/runtime.h"
 #include "member/member.h"
 
@@ -26,7 +26,9 @@ namespace keelson::cmd {
 class Server {
  public:
   // Binds and boots. The error is for the log. The runtime outlives the server and has not started.
+  // `initialized`: the data directory holds a member already.
   static base::Result<std::unique_ptr<Server>, std::string> make(ServerConfig config,
+                                                                 bool initialized, unsigned cores,
                                                                  env::posix::Runtime& runtime,
                                                                  member::Lanes lanes);
   ~Server();  // after the runtime has stopped
@@ -38,17 +40,20 @@ class Server {
   // On io[0], once. `done` runs on a lane.
   void stop(base::Job done);
 
-  // Where clients are listened for, with real ports.
-  std::vector<std::string> client_addresses() const;
+  // Says that it has ended; after the runtime has stopped.
+  void log_closed() const;
 
  private:
   class IoLane;
   enum class Port { kClient, kPeer, kMetrics };
 
   Server(ServerConfig config, env::posix::Runtime& runtime, member::Lanes lanes);
-  base::Result<void, std::string> bind_all();
+  base::Result<void, std::string> bind_peers();
+  base::Result<void, std::string> bind_clients();
+  base::Result<void, std::string> bind_metrics();
   base::Result<void, std::string> bind(const membership::Url& url, Port port);
-  base::Result<void, std::string> boot();
+  base::Result<void, std::string> boot(bool initialized);
+  void log_ready() const;
   IoLane& lane_of(env::Stream& stream);
   // Runs `work` on every io lane, then `done` on one of them.
   void on_every_lane(std::function<void(IoLane&, base::Job)> work, base::Job done);

@@ -1,38 +1,24 @@
-// The server's flags and what they mean: table, validation, and the configuration they make.
-// operations.md 1.4-1.6.
+// The server's flags: names, kinds, defaults and help. operations.md 1.6. What their values mean,
+// and what may be wrong with several together, is server_config.h's.
 #pragma once
 
-#include <optional>
 #include <string>
-#include <vector>
 
-#include "base/result.h"
 #include "cmd/server/flags.h"
-#include "http/server.h"
-#include "member/config.h"
-#include "membership/urls.h"
 
 namespace keelson::cmd {
 
-struct ServerConfig {
-  member::Config member;
-  http::ServerOptions http;
-  membership::Urls listen_client_urls;
-  membership::Urls listen_peer_urls;
-  membership::Urls listen_metrics_urls;
-  bool reuse_port = false;
-  bool reuse_address = false;
-  bool default_data_dir = false;
-  std::string log_level = "info";
-  std::string log_format = "json";
-  std::vector<std::string> log_outputs;
-  std::vector<std::string> warnings;  // to be logged, in order
-};
-
 FlagSet server_flags();
 
-// Everything that may be wrong with values which are well formed each by itself; the error is
-// etcd's text.
-base::Result<ServerConfig, std::string> make_server_config(const FlagValues& values);
+// How the program is called; goes to stderr with every complaint about a flag.
+std::string usage_text();
+
+// How far a flag's feature goes here.
+enum class FlagStanding {
+  kThere,
+  kNotYet,       // its default is accepted, any other value ends the start
+  kMeaningless,  // of etcd's insides: accepted, with a warning
+};
+FlagStanding standing_of(std::string_view flag);
 
 }  // namespace keelson::cmd

@@ -132,7 +132,7 @@ Clock& Runtime::clock() { return parts_->clock; }
 
 void Runtime::on_signals(const std::vector<int>& signals, Lane& lane,
                          base::Function<void(int)> callback) {
-  CHECK(!parts_->running);
+  CHECK(!parts_->running || lane.is_current());
   parts_->signals.push_back(
       std::make_unique<SignalWatch>(static_cast<LoopLane&>(lane), signals, std::move(callback)));
 }

@@ -46,7 +46,7 @@ class Runtime {
   Clock& clock();
 
   // Runs `callback` as a job of `lane` each time one of these signals comes, in place of what it
-  // would do to the process. Before start().
+  // would do to the process. Before start(), or in a job of that lane.
   void on_signals(const std::vector<int>& signals, Lane& lane, base::Function<void(int)> callback);
 
  private:
