@@ -16,6 +16,7 @@
 
 #include "api/encode.h"
 #include "api/grpc_metrics.h"
+#include "api/leader_monitor.h"
 #include "api/rpc_status.h"
 #include "http/grpc.h"
 #include "member/front.h"
@@ -25,6 +26,7 @@ namespace keelson::api {
 struct Context {
   member::Front& front;
   GrpcMetrics& metrics;
+  LeaderMonitor& leader_monitor;
 
   // A header of what the newest View shows.
   Header header() const;

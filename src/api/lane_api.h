@@ -6,6 +6,7 @@
 
 #include "api/context.h"
 #include "api/http_endpoints.h"
+#include "api/watch_lane.h"
 #include "http/server.h"
 
 namespace keelson::api {
@@ -26,7 +27,9 @@ class LaneApi {
   void close() { server_.reset(); }
 
  private:
+  LeaderMonitor leader_monitor_;
   Context context_;
+  WatchLane watches_;
   http::Router router_;
   HttpEndpoints endpoints_;
   std::unique_ptr<http::Server> server_;

@@ -53,7 +53,11 @@ class LeaseRevokeCall : public Proposing<etcdserverpb::LeaseRevokeRequest> {
 class LeaseKeepAliveCall : public http::CallHandler {
  public:
   LeaseKeepAliveCall(Context& context, http::Call& call)
-      : context_(context), call_(call), waiting_(context.front) {}
+      : context_(context),
+        call_(call),
+        enrolment_(context.leader_monitor, call,
+                   [this] { call_.finish(status_of(RequestErrc::kNoLeader)); }),
+        waiting_(context.front) {}
 
   void on_message(http::Message message) override {
     const std::string_view bytes = message.view();
@@ -103,6 +107,7 @@ class LeaseKeepAliveCall : public http::CallHandler {
 
   Context& context_;
   http::Call& call_;
+  LeaderMonitor::Enrolment enrolment_;
   Waiting waiting_;
   etcdserverpb::LeaseKeepAliveRequest request_;
   std::deque<lease::LeaseId> pending_;
