@@ -597,7 +597,9 @@ class GrpcClient::Impl final : public env::StreamHandler {
       if (count <= 0) break;
       out_.append(view(data, static_cast<std::size_t>(count)));
     }
+    const bool full = !room();
     if (!out_.empty()) out_.write_to(*stream_);
+    if (full && room()) want_turn();  // the socket took all of it and will not say that it drained
   }
 
   void become_unusable() {

@@ -264,10 +264,14 @@ void Http2Connection::produce() {
     if (count <= 0) break;
     out_.append(view(data, static_cast<std::size_t>(count)));
   }
+  const bool full = !room();
   if (!out_.empty()) {
     context_.stats.bytes_sent += out_.size();
     out_.write_to(connection_.stream());
   }
+  // The socket took all of it, so it will not tell when it has drained; others have their turn
+  // before the rest.
+  if (full && room()) connection_.want_turn();
   if (nghttp2_session_get_outbound_queue_size(session_) > kQueuedFramesMax + open_calls_ * 3) {
     ++context_.stats.protocol_errors;
     broken_ = true;
