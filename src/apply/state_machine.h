@@ -110,6 +110,8 @@ class StateMachine : private mvcc::Leases {
 
   mvcc::View publish_keys() { return keys_.publish(); }
   void release_keys(std::uint64_t batch) { keys_.release(batch); }
+  // Frees a part of what they reached; true if there is more.
+  bool free_due() { return keys_.free_due(); }
   lease::LeaseSnapshot leases() { return lessor_.snapshot(); }
   std::shared_ptr<const membership::Roster> roster() const { return cluster_.snapshot(); }
   const std::vector<AlarmMember>& alarms() const { return alarms_.all(); }

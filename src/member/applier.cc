@@ -26,6 +26,7 @@ struct Applier::Releases {
       : owner(applier), channel(lane, kUnbounded, [this](std::vector<std::uint64_t> batches) {
           if (owner == nullptr) return;
           for (const std::uint64_t batch : batches) owner->state_->release_keys(batch);
+          owner->free_due();
         }) {}
   Applier* owner;  // of the apply lane
   env::Channel<std::uint64_t> channel;
@@ -54,6 +55,16 @@ void Applier::connect(env::Channel<StoreWork>* store,
                       base::Function<void(SnapshotWork)> save_snapshot) {
   store_ = store;
   save_snapshot_ = std::move(save_snapshot);
+}
+
+// What released Views held goes in slices, also when nothing is applied any more.
+void Applier::free_due() {
+  if (freeing_ || !state_->free_due()) return;
+  freeing_ = true;
+  lane_.post([this] {
+    freeing_ = false;
+    free_due();
+  });
 }
 
 void Applier::publish_first() {

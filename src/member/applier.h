@@ -79,6 +79,7 @@ class Applier {
   void on_notes(std::vector<StoreNote> notes);
   void run();
   void schedule_run();
+  void free_due();
   bool stalled() const;
   void apply_batch();
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
@@ -95,6 +96,7 @@ class Applier {
 
   std::deque<ApplyWork> queue_;
   bool run_scheduled_ = false;
+  bool freeing_ = false;
   bool stopped_ = false;
 
   raft::Index applied_index_;

@@ -35,7 +35,7 @@ Front::Front(env::Lane& lane, std::uint32_t number, Shared& shared)
     : lane_(lane),
       number_(number),
       shared_(shared),
-      views_(shared.views),
+      views_(lane, shared.views),
       held_views_(
           lane, number,
           {.bytes_max = shared.config.held_views_bytes_max,
@@ -167,7 +167,6 @@ void Front::stop() {
   for (const auto& [ticket, waiting] : waiting_) tickets.push_back(ticket);
   std::sort(tickets.begin(), tickets.end());
   for (const Ticket ticket : tickets) fail(ticket, Errc::kStopped);
-  views_.drop();
 }
 
 bool Front::ask_raft(FrontRequest request) { return shared_.to_raft->push(std::move(request)); }

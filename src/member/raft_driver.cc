@@ -12,6 +12,8 @@ namespace keelson::member {
 namespace {
 
 constexpr std::size_t kWithoutLeaderMax = 4096;
+// Of entries kept in memory where there is nobody to send them to.
+constexpr std::size_t kLogBytesAlone = std::size_t{2} << 20;
 constexpr base::Duration kLeaseScanInterval = base::Milliseconds(100);
 constexpr std::size_t kExpiriesPerScan = 1000;
 constexpr std::size_t kCheckpointsPerScan = 1000;
@@ -55,7 +57,8 @@ RaftDriver::RaftDriver(env::Lane& lane, Shared& shared, Start start)
       applied_(start.applied),
       deadlines_({.checkpoint_interval =
                       shared.config.lease_checkpoint ? kCheckpointInterval : base::Duration(0)}),
-      views_(shared.views) {
+      views_(lane, shared.views) {
+  look_around();
   shared_.progress.committed = start.hard_state.commit;
   shared_.progress.term = start.hard_state.term;
 }
@@ -75,7 +78,6 @@ void RaftDriver::start() {
 void RaftDriver::stop() {
   stopped_ = true;
   deadlines_.demote();
-  views_.drop();
   if (!unsaved_state_.empty()) log_->push_always({.hard_state = unsaved_state_});
 }
 
@@ -145,6 +147,7 @@ void RaftDriver::on(AppliedNotice event) {
     // What cannot be is refused by apply, and then carries node 0.
     CHECK(node_.apply_conf_change(one.change).ok());
   }
+  if (!event.conf_changes.empty()) look_around();
   deliver(std::move(event.responses));
   applied_ = event.applied;
   if (event.new_leader_term == node_.term() && leads()) promote_leases();
@@ -245,12 +248,24 @@ void RaftDriver::tell(const raft::SoftState& state) {
   }
 }
 
+// Who else there is; again after each change of the configuration.
+void RaftDriver::look_around() {
+  const raft::ConfState conf = node_.configuration().conf_state();
+  only_voter_ = conf.voters == std::vector{node_.id()} && conf.voters_outgoing.empty();
+  alone_ = only_voter_ && conf.learners.empty() && conf.learners_next.empty();
+}
+
 void RaftDriver::maybe_campaign() {
   if (node_.leader() != raft::kNone || node_.role() != raft::Role::kFollower) return;
-  const raft::ConfState conf = node_.configuration().conf_state();
-  const bool alone = conf.voters == std::vector{node_.id()} && conf.voters_outgoing.empty();
-  if (!alone || applied_ < node_.hard_state().commit) return;
+  if (!only_voter_ || applied_ < node_.hard_state().commit) return;
   CHECK(node_.campaign().ok());
+}
+
+// Nobody else may ever ask for an entry of this log, but for a member added later, which begins
+// with a snapshot anyway once the log is long.
+std::size_t RaftDriver::log_bytes_max() const {
+  return alone_ ? std::min(kLogBytesAlone, shared_.config.raft_log_bytes_max)
+                : shared_.config.raft_log_bytes_max;
 }
 
 void RaftDriver::trim_log() {
@@ -259,7 +274,7 @@ void RaftDriver::trim_log() {
   raft::Index to = 0;
   // A hundred entries at a time, as etcd does, so that a busy log is not trimmed with every batch.
   if (applied_ > keep && applied_ - keep >= first + 100) to = applied_ - keep;
-  if (storage_.bytes_held() > shared_.config.raft_log_bytes_max) {
+  if (storage_.bytes_held() > log_bytes_max()) {
     to = std::max(to, std::min(applied_, first + (applied_ - std::min(applied_, first)) / 2));
   }
   if (to < first || to > storage_.last_index()) return;

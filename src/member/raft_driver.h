@@ -75,7 +75,9 @@ class RaftDriver {
   void tell(const raft::SoftState& state);
   void deliver(std::vector<raft::Message> messages);
   void flush_proposals();
+  void look_around();
   void maybe_campaign();
+  std::size_t log_bytes_max() const;
   void trim_log();
 
   bool leads() const { return node_.role() == raft::Role::kLeader; }
@@ -97,6 +99,8 @@ class RaftDriver {
   std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
   raft::HardState unsaved_state_;        // only commit moved: goes with the next append
   raft::Index applied_ = 0;
+  bool only_voter_ = false;
+  bool alone_ = false;  // ... and no learner either
 
   lease::DeadlineQueue deadlines_;
   raft::Index promoted_at_ = 0;  // lease changes up to here were in the promote

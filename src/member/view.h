@@ -15,6 +15,7 @@
 #include "apply/alarms.h"
 #include "base/function.h"
 #include "base/storage.h"
+#include "env/lane.h"
 #include "lease/lessor.h"
 #include "membership/cluster.h"
 #include "mvcc/range.h"
@@ -38,7 +39,7 @@ struct View {
   raft::Term applied_term = 0;
   Space space;
   std::uint64_t retired_bytes = 0;  // of the index, kept only for Views older than this one
-  bool compacting = false;  // the floor was raised and dropping is not done yet
+  bool compacting = false;          // the floor was raised and dropping is not done yet
   // This member is the only voter and has applied the first entry of its own term: no other member
   // can have written anything newer, so the latest View answers linearizable reads as it is.
   bool linearizable = false;
@@ -77,25 +78,35 @@ class ViewCell {
   std::atomic<std::uint64_t> version_{0};
 };
 
-// A lane's own copy, renewed only when there is a newer one: one atomic load per look.
+// A lane's own copy, renewed only when there is a newer one: one atomic load per look. Kept until
+// the end of the lane's turn and no longer: a lane that sleeps would keep all that has been dropped
+// since from being freed, whole files among it.
 class ViewCache {
  public:
-  explicit ViewCache(const ViewCell& cell) : cell_(cell) {}
+  ViewCache(env::Lane& lane, const ViewCell& cell) : lane_(lane), cell_(cell) {}
+  // On the lane. What a caller keeps beyond its job it copies.
   const std::shared_ptr<const View>& get() {
     if (const auto version = cell_.version(); version != version_) {
+      if (version_ == kNone) {
+        lane_.at_turn_end([this] { drop(); });
+      }
       version_ = version;
       view_ = cell_.load();
     }
     return view_;
   }
-  void drop() {
-    view_.reset();
-    version_ = 0;
-  }
+  bool holds() const { return view_ != nullptr; }
 
  private:
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+  void drop() {
+    view_.reset();
+    version_ = kNone;
+  }
+
+  env::Lane& lane_;
   const ViewCell& cell_;
-  std::uint64_t version_ = 0;
+  std::uint64_t version_ = kNone;
   std::shared_ptr<const View> view_;
 };
 

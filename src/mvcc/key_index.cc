@@ -153,6 +153,11 @@ class Tree {
     memory_.release(batch);
     count_bytes();
   }
+  bool free_due() {
+    const bool more = memory_.free_due();
+    count_bytes();
+    return more;
+  }
   const KeyIndex::Stats& stats() const { return stats_; }
 
  private:
@@ -652,6 +657,8 @@ KeyIndexView KeyIndex::publish() {
 }
 
 void KeyIndex::release(std::uint64_t batch) { tree_->release(batch); }
+
+bool KeyIndex::free_due() { return tree_->free_due(); }
 
 KeyIndex::CompactSlice KeyIndex::compact(std::int64_t floor, std::string_view from,
                                          std::size_t budget) {

@@ -117,8 +117,11 @@ class KeyIndex {
 
   // Makes the edits so far a root of its own, held until release(view.batch()).
   KeyIndexView publish();
-  // Frees what only this root reached, a bounded part at once and the rest with later publishes.
+  // Frees what only this root reached, a bounded part at once and the rest with later publishes
+  // and calls of free_due().
   void release(std::uint64_t batch);
+  // Frees a bounded part of what waits for that; true if more does.
+  bool free_due();
 
   // Compaction at `floor`, a slice at a time: from keys >= `from`, looking at about `budget` of
   // them, drops all changes older than the newest one <= floor, and that one too if it is a

@@ -79,4 +79,9 @@ void Memory::release(std::uint64_t batch) {
   drain(kFreesPerCall);
 }
 
+bool Memory::free_due() {
+  drain(kFreesPerCall);
+  return !due_.empty();
+}
+
 }  // namespace keelson::mvcc::internal

@@ -53,6 +53,8 @@ class Memory {
   // more than was discarded meanwhile, so that what is due does not pile up.
   std::uint64_t publish();
   void release(std::uint64_t batch);
+  // Frees a part of what is due; true if more is.
+  bool free_due();
 
   std::uint64_t live_bytes() const { return live_bytes_; }
   std::uint64_t retired_bytes() const { return retired_bytes_; }

@@ -184,6 +184,29 @@ TEST(KeyIndex, APublishedRootNeverChanges) {
   index.release(before.batch());
 }
 
+// A slow reader may have held much; no call frees it all at once, and none needs a new batch to.
+TEST(KeyIndex, WhatAReleasedRootHeldIsFreedInSlicesWithoutFurtherBatches) {
+  KeyIndex index;
+  constexpr std::int64_t kKeys = 20'000;
+  for (std::int64_t i = 0; i < kKeys; i++) {
+    index.put(fmt::format("key-{:06}", i), put_at(i + 2, i + 2, 1));
+  }
+  const KeyIndexView before = index.publish();
+  for (std::int64_t i = 0; i < kKeys; i++) {
+    index.put(fmt::format("key-{:06}", i), put_at(kKeys + i + 2, i + 2, 2));
+  }
+  const KeyIndexView after = index.publish();
+  const std::uint64_t held = index.stats().retired_bytes;
+  EXPECT_GT(held, index.stats().bytes / 4);
+  index.release(before.batch());
+  EXPECT_GT(index.stats().retired_bytes, held / 2);
+  int slices = 1;
+  while (index.free_due()) slices++;
+  EXPECT_GT(slices, 1);
+  EXPECT_EQ(index.stats().retired_bytes, 0u);
+  index.release(after.batch());
+}
+
 TEST(KeyIndex, ACursorWalksKeysInOrder) {
   KeyIndex index;
   const std::vector<std::string> keys = {"",

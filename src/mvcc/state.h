@@ -130,6 +130,8 @@ class State {
   View publish();
   EventBatch take_events();
   void release(std::uint64_t batch) { index_.release(batch); }
+  // Frees a part of what no View reaches any more; true if there is more.
+  bool free_due() { return index_.free_due(); }
 
   std::int64_t revision() const { return revision_; }
   std::int64_t compact_revision() const { return compact_revision_; }
