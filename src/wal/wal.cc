@@ -551,6 +551,9 @@ Result<std::vector<std::string>> purge(env::FileSystem& files, const std::string
     ASSIGN_OR_RETURN(const bool locked, file->try_lock());
     if (!locked) break;
     RETURN_IF_ERROR(files.remove(path));
+    // Oldest first on disk too: a crash that brought back an older file but not its successor would
+    // leave a log with a hole.
+    RETURN_IF_ERROR(files.sync_directory(directory));
     removed.push_back(names[i].text());
   }
   return removed;

@@ -353,6 +353,21 @@ TEST(Wal, ReleasesAndPurges) {
   EXPECT_EQ(wal->stats().held_files, 1u) << "the last one is never let go";
 }
 
+TEST(Wal, APurgeThatPowerInterruptsLeavesNoHole) {
+  for (std::uint64_t seed = 1; seed <= 40; seed++) {
+    Disk disk(seed);
+    auto wal = create(disk);
+    for (raft::Index i = 1; i <= 80; i++) {
+      put(*wal, {.term = 1, .vote = 1, .commit = i}, {entry(1, i, std::string(300, 'x'))});
+    }
+    wal->release_locks_to(1'000'000);
+    ASSERT_GE(purge(disk, "/m/wal", 1)->size(), 5u);
+    wal.reset();
+    disk.crash(Disk::Crash::kRandom);
+    EXPECT_TRUE(valid_snapshots(disk, "/m/wal").ok()) << "seed " << seed;
+  }
+}
+
 TEST(Wal, SparesAreUsedInTurnAndLeftoversRemoved) {
   Disk disk(1);
   auto options = small_options();
