@@ -615,6 +615,8 @@ class GrpcClient::Impl final : public env::StreamHandler {
     for (const std::int32_t id : ids) {
       Open& open = *find(id);
       open.stream_open = false;
+      // All of it has come, though its reader pauses: it hears the rest when it goes on.
+      if (open.ended_by_peer && open.paused) continue;
       tell_end(open, open.ended_by_peer ? CallEnd{final_status(open)}
                                         : CallEnd{kConnectionLost, !open.sent});
     }

@@ -228,6 +228,25 @@ TEST_F(ClientTest, PausingHoldsMessagesAndTheEnd) {
   EXPECT_EQ(client->open_calls(), 0u);
 }
 
+TEST_F(ClientTest, WhatCameWhilePausedIsHeardThoughTheConnectionIsLost) {
+  connect();
+  Heard heard;
+  auto call = client->start({.path = "/test.T/Chat"}, heard);
+  call->pause_reading();
+  call->send("one");
+  call->half_close();
+  pump();
+  client_wire->break_off();
+  pump();
+  EXPECT_FALSE(heard.end) << "an OK without its message";
+  call->resume_reading();
+  pump();
+  EXPECT_EQ(heard.messages, std::vector<std::string>{"one"});
+  ASSERT_TRUE(heard.end);
+  EXPECT_TRUE(heard.end->status.ok());
+  EXPECT_EQ(client->open_calls(), 0u);
+}
+
 TEST_F(ClientTest, ALostConnectionEndsEveryCall) {
   connect();
   Heard first, second;
