@@ -78,8 +78,9 @@ class FileSystem {
   virtual base::Result<std::optional<FileStatus>> status(const std::string& path) = 0;
   // Names in a directory, sorted, without "." and "..".
   virtual base::Result<std::vector<std::string>> list(const std::string& path) = 0;
-  // With parents, mode 0700; fine if it is there. Those it makes are durable when it returns, so
-  // that nobody need know how many of the parents were new.
+  // With parents, mode 0700; fine if it is there. The names of all of them are durable when it
+  // returns, so that nobody need know how many were new, or were made by a process that died before
+  // it could sync them.
   virtual base::Result<> make_directories(const std::string& path) = 0;
   // Atomic: after a crash `to` is the old file or the new one. Replaces a file.
   virtual base::Result<> rename(const std::string& from, const std::string& to) = 0;

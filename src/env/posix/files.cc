@@ -246,17 +246,17 @@ base::Result<> Files::make_directories(const std::string& path) {
   for (std::size_t end = 0; end != std::string::npos;) {
     end = path.find('/', end + 1);
     const std::string directory = path.substr(0, end);
-    if (::mkdir(directory.c_str(), 0700) == 0) {
-      // Not for those that may write into the parent but not read it; there a sync is not to be
-      // had.
-      if (auto synced = sync_directory(parent_of(directory));
-          !synced && synced.error().code != std::errc::permission_denied) {
-        return synced;
-      }
-    } else if (const int error_number = errno; error_number != EEXIST) {
+    const bool made = ::mkdir(directory.c_str(), 0700) == 0;
+    if (const int error_number = errno; !made && error_number != EEXIST) {
       // On a read-only volume mkdir complains of that before it looks whether the name is there.
       ASSIGN_OR_RETURN(const auto present, status(directory));
       if (!present) return failure(error_number, "make directory", directory);
+    }
+    // Not for those that may not read the parent; there a sync is not to be had. Nor can every
+    // volume sync a directory that has long been there.
+    if (auto synced = sync_directory(parent_of(directory));
+        !synced && made && synced.error().code != std::errc::permission_denied) {
+      return synced;
     }
   }
   ASSIGN_OR_RETURN(const auto made, status(path));

@@ -486,11 +486,17 @@ base::Result<> Disk::make_directories(const std::string& path) {
     if (place->inode && !place->inode->is_directory) {
       return failure(ENOTDIR, Operation::kMakeDirectory, prefix);
     }
-    if (place->inode) continue;
-    RETURN_IF_ERROR(make_directory(prefix));
+    // A sync of what is durable already would change nothing, and is no step of its own here.
+    if (place->inode && !has_pending_name(place->inode)) continue;
+    if (!place->inode) RETURN_IF_ERROR(make_directory(prefix));
     RETURN_IF_ERROR(sync_directory(parent));
   }
   return {};
+}
+
+bool Disk::has_pending_name(const InodePtr& inode) const {
+  return std::any_of(pending_names_.begin(), pending_names_.end(),
+                     [&](const internal::NameChange& one) { return one.subject == inode; });
 }
 
 base::Result<> Disk::make_directory(const std::string& path) {

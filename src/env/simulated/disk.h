@@ -164,6 +164,7 @@ class Disk final : public FileSystem {
   InodePtr make_inode(bool is_directory, unsigned permissions);
   void change_names(internal::NameChange change);
   base::Result<> make_directory(const std::string& path);
+  bool has_pending_name(const InodePtr& inode) const;
   base::Result<> remove_tree(const std::string& path);
   void each_file(
       const std::function<void(const std::string&, const internal::Inode&)>& visit) const;

@@ -158,6 +158,21 @@ const std::vector<Row>& rows() {
        "x -",
        "x -",
        {"x -"}},
+      {"directories that a process made just before it died are durable once they are asked for "
+       "again",
+       [](Disk& disk) {
+         disk.cut_at(disk.changes() + 2, Disk::Crash::kKeepAll);  // before the sync of "/"
+         ASSERT_FALSE(disk.make_directories("/a"));
+         disk.power_on();
+         ASSERT_TRUE(disk.make_directories("/a"));
+         write(disk, "/a/f", 0, "x", true);
+         ASSERT_TRUE(disk.sync_directory("/a"));
+         ASSERT_TRUE(disk.link("/a/f", "/f"));
+         ASSERT_TRUE(disk.sync_directory("/"));
+       },
+       "x -",
+       "x -",
+       {"x -"}},
   };
   return rows;
 }

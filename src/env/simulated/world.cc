@@ -205,6 +205,17 @@ void World::run(internal::SimulatedLane& lane, Work work) {
   charged_ = Duration::zero();
   const auto cost = random_.one_in(500) ? random_duration(microseconds(100), Milliseconds(20))
                                         : random_duration(microseconds(1), microseconds(10));
+  try {
+    run_work(lane, work);
+  } catch (const ProcessExit&) {
+    lane.host().kill(Disk::Crash::kKeepAll);
+  }
+  lane.busy_until_ = now_ + charged_ + cost;
+  charged_ = Duration::zero();
+  current_lane_ = nullptr;
+}
+
+void World::run_work(internal::SimulatedLane& lane, Work work) {
   if (work == Work::kJob) {
     auto first = lane.jobs_.extract(lane.jobs_.begin());
     for (auto& hook : lane.hooks_) hook.jobs_before -= hook.jobs_before > 0 ? 1 : 0;
@@ -221,9 +232,6 @@ void World::run(internal::SimulatedLane& lane, Work work) {
       }
     }
   }
-  lane.busy_until_ = now_ + charged_ + cost;
-  charged_ = Duration::zero();
-  current_lane_ = nullptr;
 }
 
 Duration World::random_duration(Duration low, Duration high) {

@@ -47,6 +47,10 @@ namespace keelson::env::simulated {
 
 class World;
 
+// Thrown by a job: its process ends there and then, as by _exit. The job's own objects unwind; all
+// else of the process stays as it was, and its host is killed (W5, kKeepAll).
+struct ProcessExit {};
+
 namespace internal {
 class SimulatedLane;
 class SimulatedNetwork;
@@ -152,6 +156,7 @@ class World {
   // False if that is where it is now.
   bool step(base::TimePoint until);
   void run(internal::SimulatedLane& lane, Work work);
+  static void run_work(internal::SimulatedLane& lane, Work work);
   // The running job takes so much longer.
   void charge(base::Duration duration) { charged_ += duration; }
   base::Duration random_duration(base::Duration low, base::Duration high);
