@@ -124,6 +124,7 @@ void Applier::apply_batch() {
     queue_.pop_front();
     for (const raft::Entry& entry : work.entries) {
       CHECK_EQ(entry.index, applied_index_ + 1);
+      if (shared_.on_apply) shared_.on_apply(entry);
       state_->apply(entry);
       applied_index_ = entry.index;
       applied_term_ = entry.term;

@@ -117,13 +117,21 @@ raft::ConfState conf_state_of(const membership::Roster& roster) {
   return conf;
 }
 
-store::Options store_options(base::WallTime now, std::uint64_t chance, raft::Index replay_from) {
-  return {.store_id = chance | 1, .replay_from = replay_from, .wall_now = now};
+store::Options store_options(const Config& config, base::WallTime now, std::uint64_t chance,
+                             raft::Index replay_from) {
+  store::Options options = config.store;
+  options.store_id = chance | 1;
+  options.replay_from = replay_from;
+  options.wall_now = now;
+  return options;
 }
 
 wal::Options wal_options(const Config& config, const Paths& paths) {
   // Two spares: the log's part of the reserve for a full disk.
-  return {.directory = paths.wal, .spares = 2, .unsafe_no_fsync = config.unsafe_no_fsync};
+  return {.directory = paths.wal,
+          .segment_bytes = config.wal_segment_bytes,
+          .spares = 2,
+          .unsafe_no_fsync = config.unsafe_no_fsync};
 }
 
 // The first entries of a new cluster, durable before the member starts.
@@ -180,7 +188,7 @@ base::Result<Booted, BootError> boot_new(env::FileSystem& files, const Config& c
                               now);
   if (!wal) return fail(because("cannot create the write-ahead log", wal.error()));
   booted.wal = *std::move(wal);
-  auto opened = store::Store::open(files, paths.store, store_options(now, chance, 0));
+  auto opened = store::Store::open(files, paths.store, store_options(config, now, chance, 0));
   if (!opened) return fail(because("cannot create the store", opened.error()));
   // A crash may have left an empty store before its log was made; one that holds something had a
   // log.
@@ -215,7 +223,8 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
                           paths.store, paths.wal, replay_from + 1)));
   }
   RETURN_IF_ERROR(prepare_directories(files, config, paths));
-  auto opened = store::Store::open(files, paths.store, store_options(now, chance, replay_from));
+  auto opened =
+      store::Store::open(files, paths.store, store_options(config, now, chance, replay_from));
   if (!opened) return fail(because("cannot open the store", opened.error()));
   const store::Recovered& recovered = opened->recovered;
 

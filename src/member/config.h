@@ -9,6 +9,8 @@
 #include "membership/bootstrap.h"
 #include "membership/urls.h"
 #include "membership/version.h"
+#include "store/store.h"
+#include "wal/wal.h"
 
 namespace keelson::member {
 
@@ -52,6 +54,11 @@ struct Config {
   // What slow readers may hold of the past.
   std::uint64_t held_views_bytes_max = std::uint64_t{256} << 20;
   base::Duration held_views_age_max = base::Seconds(600);
+
+  // Sizes and pace of the files; no flag reaches them, tests make them small. What identifies the
+  // store and its start is set by boot.
+  store::Options store;
+  std::uint64_t wal_segment_bytes = wal::kSegmentBytes;
 
   base::Duration election_timeout() const { return tick * election_ticks; }
   // api.md 7.3

@@ -169,6 +169,13 @@ void Front::stop() {
   for (const Ticket ticket : tickets) fail(ticket, Errc::kStopped);
 }
 
+void Front::abandon() {
+  listener_ = nullptr;
+  conditions_.clear();
+  while (!waiting_.empty()) forget(waiting_.begin()->first);
+  views_.drop();
+}
+
 bool Front::ask_raft(FrontRequest request) { return shared_.to_raft->push(std::move(request)); }
 
 // --- replicated requests

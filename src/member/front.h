@@ -125,6 +125,8 @@ class Front {
 
   // What is outstanding is answered kStopped, and so is what comes after.
   void stop();
+  // Forgets what is outstanding: the process is gone. Only when no lane runs.
+  void abandon();
 
   env::Channel<FrontMessage>& inbox() { return inbox_; }
 

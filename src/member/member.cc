@@ -32,6 +32,8 @@ base::Result<std::unique_ptr<Member>, BootError> Member::make(Config config, env
 Member::Member(Lanes lanes) : lanes_(std::move(lanes)) {}
 
 Member::~Member() {
+  // One that was never stopped lost its process (simulation): nobody hears of what is outstanding.
+  for (const auto& front : shared_.fronts) front->abandon();
   // Views held by the cell tell the applier their end.
   shared_.views.publish(nullptr);
 }

@@ -8,7 +8,17 @@ namespace keelson::member {
 
 store::Store& Shared::store() { return store_keeper->store(); }
 
+namespace {
+StopHandler stop_handler = nullptr;
+}  // namespace
+
+void set_stop_handler(StopHandler handler) { stop_handler = handler; }
+
 void stop_process(std::string_view why) {
+  if (stop_handler != nullptr) {
+    env::log(env::LogLevel::kFatal, "durability is in doubt, stopping", {{"error", why}});
+    stop_handler(why);
+  }
   env::log_fatal("durability is in doubt, stopping", {{"error", why}});
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/function.h"
 #include "env/channel.h"
 #include "env/lane.h"
 #include "member/config.h"
@@ -57,6 +58,10 @@ struct Shared {
   store::Store& store();  // on the store lane
   std::atomic<std::uint32_t> next_worker{0};
 
+  // Told of each entry just before it is applied, on the apply lane: for simulation, whose checkers
+  // follow the log. Set before the lanes run.
+  base::Function<void(const raft::Entry&)> on_apply;
+
   env::Lane& any_worker() {
     return *workers[next_worker.fetch_add(1, std::memory_order_relaxed) % workers.size()];
   }
@@ -65,5 +70,9 @@ struct Shared {
 // Durability is in doubt (a write or sync failed, or a record of ours cannot be): says why and
 // stops the process, without another attempt.
 [[noreturn]] void stop_process(std::string_view why);
+// What ends the process instead of _Exit where many live in one (simulation). Must not return.
+// Set before any lane runs; nullptr: _Exit again.
+using StopHandler = void (*)(std::string_view why);
+void set_stop_handler(StopHandler handler);
 
 }  // namespace keelson::member

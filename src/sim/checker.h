@@ -1,0 +1,93 @@
+// Checker: holds every answer a client got against the model.
+//
+// The log's order is the order of all writes, so nothing has to be searched for: an answer to a
+// write must be that of an entry applied between question and answer, an answer to a read that of
+// the state after such an entry, and no answer may belong to a state older than what any client had
+// been told before it asked. What was never answered is resolved by the log: it is there once, or
+// never was.
+//
+//   C1  an entry of the log, once applied, is never another one in a later life
+//   C2  an answered write is an entry of its own, newer than all that was answered before it was
+//       asked, and the model gives that answer to it
+//   C3  a read shows one state, not older than all that was answered before it was asked
+//   C4  every client entry in the log was asked for, as often as it is there
+//   C5  a lease is ended by the server only when its time is over
+//
+// The first violation is kept; whoever runs the simulation looks at it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "http/grpc.h"
+#include "sim/model.h"
+#include "sim/story.h"
+
+namespace keelson::sim {
+
+// One call of one client.
+struct Operation {
+  std::uint64_t id = 0;
+  std::string client;
+  std::string method;   // "Put"
+  std::string request;  // encoded
+  raft::Index low = 0;  // the newest entry that anybody had been told of when it was asked
+  base::TimePoint asked;
+};
+
+class Checker {
+ public:
+  Checker(Model& model, Story& story, const env::Clock& clock)
+      : model_(model), story_(story), clock_(clock) {}
+
+  // An entry is about to be applied by a member that has applied all before it.
+  void on_apply(const std::string& member, const raft::Entry& entry);
+
+  Operation ask(std::string client, std::string method, std::string request);
+  // The end of a call; `message` counts if the status is OK.
+  void answer(const Operation& operation, const http::Status& status, std::string_view message);
+
+  // No call is open, and no request under way in a member.
+  void finish();
+
+  bool ok() const { return violation_.empty(); }
+  const std::string& violation() const { return violation_; }
+  void violate(std::string what);
+
+  struct Stats {
+    std::uint64_t asked = 0, answered = 0, refused = 0, unknown = 0;
+  };
+  const Stats& stats() const { return stats_; }
+
+ private:
+  void check_write(const Operation& operation, const Answer& answer);
+  void check_range(const Operation& operation, http::StatusCode code, std::string_view message);
+  void check_read_txn(const Operation& operation, const etcdserverpb::TxnRequest& request,
+                      std::string_view message);
+  void check_expiry(const LogEntry& entry);
+  // C3 for the revision of a read's header. False: a violation was noted.
+  bool check_read_revision(const Operation& operation, std::int64_t revision);
+  void told(raft::Index index) { told_ = std::max(told_, index); }
+
+  Model& model_;
+  Story& story_;
+  const env::Clock& clock_;
+  std::uint64_t last_id_ = 0;
+  raft::Index told_ = 0;
+  std::map<std::pair<std::string, std::string>, std::vector<raft::Index>>
+      unknown_;  // by method and request: the `low` of each
+  Stats stats_;
+  std::string violation_;
+};
+
+// True if this answer leaves open whether the request has been done.
+bool leaves_open(const http::Status& status);
+
+// One line about an encoded request or answer.
+std::string describe(std::string_view method, std::string_view request);
+
+}  // namespace keelson::sim

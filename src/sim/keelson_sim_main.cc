@@ -1,0 +1,153 @@
+// keelson-sim: runs of the whole server under a virtual clock, disk and network, one per seed.
+//
+//   keelson-sim --seed 7 --aloud         one run, telling its story
+//   keelson-sim --seeds 500 --jobs 2     runs 1 to 500; each failure with its seed and last steps
+//
+// Each run of many has a process of its own, so that a crash or an endless loop is its seed's
+// failure and no more.
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "env/log.h"
+#include "sim/simulation.h"
+
+namespace {
+
+using namespace keelson;
+
+constexpr unsigned kRunSecondsMax = 300;
+
+struct Flags {
+  sim::RunOptions run;
+  std::uint64_t first = 1;
+  std::uint64_t seeds = 0;  // 0: only run.seed, here
+  std::size_t jobs = 1;
+  bool log = false;
+};
+
+const sim::Simulation* running = nullptr;
+std::uint64_t running_seed = 0;
+
+// For whoever aborts: a CHECK of the server, a sanitizer.
+void on_abort(int signal) {
+  std::signal(signal, SIG_DFL);
+  std::fprintf(stderr, "%s\nseed %llu: ended by signal %d (%s)\n",
+               running != nullptr ? running->story().tail().c_str() : "",
+               static_cast<unsigned long long>(running_seed), signal, strsignal(signal));
+  std::raise(signal);
+}
+
+bool run_one(const Flags& flags, std::uint64_t seed, bool print) {
+  sim::RunOptions options = flags.run;
+  options.seed = seed;
+  running_seed = seed;
+  auto simulation = std::make_unique<sim::Simulation>(options);
+  running = simulation.get();
+  const sim::Verdict verdict = simulation->run();
+  running = nullptr;
+  if (!verdict.ok()) {
+    fmt::print(stderr, "{}\nseed {}: {}\n", options.aloud ? "" : verdict.story, seed,
+               verdict.violation);
+  }
+  if (print) {
+    fmt::print(
+        "seed {} trace {:016x} lives {} entries {} revision {} calls {} answered {} refused {} "
+        "unknown {}\n",
+        seed, verdict.trace, verdict.lives, verdict.entries, verdict.revision, verdict.calls.asked,
+        verdict.calls.answered, verdict.calls.refused, verdict.calls.unknown);
+  }
+  return verdict.ok();
+}
+
+// The seeds of `flags`, `jobs` processes at a time. How many failed.
+int run_many(const Flags& flags) {
+  std::map<pid_t, std::uint64_t> children;
+  int failed = 0;
+  const auto reap = [&] {
+    int status = 0;
+    const pid_t pid = wait(&status);
+    const std::uint64_t seed = children.at(pid);
+    children.erase(pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+    failed++;
+    fmt::print("seed {} failed; again: keelson-sim --seed {} --calls {} --aloud\n", seed, seed,
+               flags.run.calls);
+  };
+  for (std::uint64_t seed = flags.first; seed < flags.first + flags.seeds; seed++) {
+    if (children.size() >= flags.jobs) reap();
+    const pid_t pid = fork();
+    if (pid == 0) {
+      alarm(kRunSecondsMax);
+      std::_Exit(run_one(flags, seed, false) ? 0 : 1);
+    }
+    children[pid] = seed;
+  }
+  while (!children.empty()) reap();
+  fmt::print("{} runs, seeds {} to {}: {} failed\n", flags.seeds, flags.first,
+             flags.first + flags.seeds - 1, failed);
+  return failed;
+}
+
+[[noreturn]] void usage() {
+  fmt::print(stderr,
+             "keelson-sim [--seed N] [--aloud] [--disk] [--log]   one run\n"
+             "keelson-sim --seeds N [--first N] [--jobs N]   many\n"
+             "both: [--calls N] [--keep LINES]\n");
+  std::exit(2);
+}
+
+Flags parse(int argc, char** argv) {
+  Flags flags;
+  for (int i = 1; i < argc; i++) {
+    const std::string flag = argv[i];
+    if (flag == "--aloud") {
+      flags.run.aloud = true;
+      continue;
+    }
+    if (flag == "--disk") {
+      flags.run.tell_disk = true;
+      continue;
+    }
+    if (flag == "--log") {
+      flags.log = true;
+      continue;
+    }
+    if (i + 1 >= argc) usage();
+    const std::uint64_t number = std::strtoull(argv[++i], nullptr, 10);
+    if (flag == "--seed") {
+      flags.run.seed = number;
+    } else if (flag == "--seeds") {
+      flags.seeds = number;
+    } else if (flag == "--first") {
+      flags.first = number;
+    } else if (flag == "--jobs") {
+      flags.jobs = number;
+    } else if (flag == "--calls") {
+      flags.run.calls = number;
+    } else if (flag == "--keep") {
+      flags.run.keep = number;
+    } else {
+      usage();
+    }
+  }
+  return flags;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Flags flags = parse(argc, argv);
+  if (!flags.log) CHECK(env::open_log({.outputs = {"/dev/null"}}).ok());
+  for (const int signal : {SIGABRT, SIGSEGV, SIGALRM}) std::signal(signal, on_abort);
+  if (flags.seeds > 0) return run_many(flags) == 0 ? 0 : 1;
+  return run_one(flags, flags.run.seed, true) ? 0 : 1;
+}

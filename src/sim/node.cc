@@ -1,0 +1,167 @@
+#include "sim/node.h"
+
+#include <fmt/format.h>
+
+namespace keelson::sim {
+namespace {
+
+using env::simulated::Disk;
+
+constexpr const char* kOperations[] = {
+    "open",           "read",   "status",   "list", "space",         "lock",
+    "create",         "write",  "push out", "sync", "truncate",      "preallocate",
+    "make directory", "rename", "remove",   "link", "sync directory"};
+
+// Why a process of this thread last ended itself.
+std::string& last_stop_reason() {
+  static std::string reason;
+  return reason;
+}
+
+[[noreturn]] void end_process(std::string_view why) {
+  last_stop_reason() = why;
+  throw env::simulated::ProcessExit{};
+}
+
+}  // namespace
+
+Node::Node(env::simulated::World& world, std::string name, Options options, Story& story,
+           Events events)
+    : world_(world),
+      name_(std::move(name)),
+      options_(std::move(options)),
+      story_(story),
+      events_(std::move(events)),
+      host_(world.host(name_)) {
+  member::set_stop_handler(end_process);
+  host_.disk().on_operation([this](const Disk::Step& step) { return on_disk(step); });
+}
+
+Node::~Node() {
+  if (host_.is_alive()) host_.kill(Crash::kKeepAll);
+  process_.reset();
+  host_.disk().on_operation(nullptr);
+}
+
+Node::State Node::state() const {
+  if (!host_.is_alive()) return State::kDead;
+  if (!process_) return State::kDown;
+  if (process_->stopped) return State::kStopped;
+  return stopping_ ? State::kStopping : State::kUp;
+}
+
+int Node::on_disk(const Disk::Step& step) {
+  if (options_.tell_disk && step.operation >= Disk::Operation::kCreate) {
+    fmt::print(stderr, "{:>14} disk     {} {} {} {}\n", "", step.number,
+               kOperations[static_cast<int>(step.operation)], step.path, step.bytes);
+  }
+  if (!plan_ || step.operation < Disk::Operation::kCreate) return 0;
+  if (step.path.find(plan_->path_part) == std::string::npos) return 0;
+  if (--plan_->after > 0) return 0;
+  story_.tell(name_, "killed before disk operation {} ({} {})", step.number,
+              kOperations[static_cast<int>(step.operation)], step.path);
+  const Crash mode = plan_->mode;
+  plan_.reset();
+  host_.kill(mode);
+  return EIO;
+}
+
+member::Lanes Node::lanes() {
+  member::Lanes lanes;
+  for (std::size_t i = 0; i < options_.io_lanes; i++) {
+    lanes.io.push_back(&host_.lane(fmt::format("io{}", i)));
+  }
+  lanes.raft = &host_.lane("raft");
+  lanes.log = &host_.lane("log");
+  lanes.apply = &host_.lane("apply");
+  lanes.store = &host_.lane("store");
+  for (std::size_t i = 0; i < options_.workers; i++) {
+    lanes.workers.push_back(&host_.lane(fmt::format("worker{}", i)));
+  }
+  return lanes;
+}
+
+std::string Node::start() {
+  CHECK(state() == State::kDown);
+  lives_++;
+  story_.tell(name_, "starts, life {}", lives_);
+  auto process = std::make_unique<Process>();
+  auto made = member::Member::make(options_.config, host_.disk(), host_.clock(), lanes(),
+                                   world_.random().next());
+  if (!made) {
+    story_.tell(name_, "does not start: {}", made.error().text);
+    return made.error().text;
+  }
+  if (!host_.is_alive()) {  // in the very last step of its boot
+    made->reset();
+    return "killed";
+  }
+  process->member = *std::move(made);
+  process->member->shared().on_apply = events_.on_apply;
+  process->metrics =
+      std::make_unique<api::GrpcMetrics>(*process->member->shared().metrics.registry);
+  for (std::size_t i = 0; i < options_.io_lanes; i++) {
+    process->apis.push_back(std::make_unique<api::LaneApi>(process->member->front(i),
+                                                           *process->metrics, options_.server));
+  }
+  process_ = std::move(process);
+  process_->member->start([this] { listen(); });
+  return "";
+}
+
+// A job of io0.
+void Node::listen() {
+  auto listener = host_.network().listen("127.0.0.1:2379", {}, lanes().io,
+                                         [this](std::unique_ptr<env::Stream> stream) {
+                                           const auto io = lanes().io;
+                                           for (std::size_t i = 0; i < io.size(); i++) {
+                                             if (io[i] == &stream->lane())
+                                               return process_->apis[i]->accept(std::move(stream));
+                                           }
+                                         });
+  CHECK(listener.ok());
+  process_->listener = *std::move(listener);
+  ready_ = true;
+  story_.tell(name_, "is ready");
+}
+
+void Node::stop() {
+  CHECK(state() == State::kUp);
+  stopping_ = true;
+  story_.tell(name_, "is asked to stop");
+  auto rest = std::make_shared<std::size_t>(process_->apis.size());
+  host_.lane("io0").post([this, rest] {
+    process_->listener.reset();
+    for (std::size_t i = 0; i < process_->apis.size(); i++) {
+      host_.lane(fmt::format("io{}", i)).post([this, rest, i] {
+        process_->apis[i]->stop(base::Seconds(7), [this, rest] {
+          if (--*rest > 0) return;
+          process_->member->stop([this] {
+            process_->stopped = true;
+            story_.tell(name_, "has stopped");
+          });
+        });
+      });
+    }
+  });
+}
+
+void Node::kill(Crash mode) {
+  plan_.reset();
+  story_.tell(name_, "killed");
+  host_.kill(mode);
+}
+
+void Node::kill_at(KillPlan plan) { plan_ = std::make_unique<KillPlan>(std::move(plan)); }
+
+std::string Node::bury(Crash mode) {
+  plan_.reset();
+  CHECK(state() == State::kDead || state() == State::kStopped || state() == State::kDown);
+  host_.kill(mode);
+  process_.reset();
+  ready_ = stopping_ = false;
+  host_.start();
+  return std::exchange(last_stop_reason(), {});
+}
+
+}  // namespace keelson::sim

@@ -1,0 +1,107 @@
+// Node: one server on one simulated host, through its lives: all of the server but env/.
+//
+//   Down --start--> Up --stop--> Stopping --> Stopped --bury--> Down
+//         |         |               |
+//         +---------+----kill-------+--> Dead ---------bury--> Down
+//
+// A kill comes from outside, at a chosen disk operation, or from the server itself when it finds
+// durability in doubt (member::stop_process). It ends the process between two instructions of the
+// server: the host runs nothing more (env/simulated W5), and bury() takes the objects down, outside
+// all lanes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/grpc_metrics.h"
+#include "api/lane_api.h"
+#include "base/random.h"
+#include "env/simulated/world.h"
+#include "http/server.h"
+#include "member/member.h"
+#include "sim/story.h"
+
+namespace keelson::sim {
+
+// What a kill at a disk operation waits for.
+struct KillPlan {
+  std::string path_part;    // only operations on such paths count
+  std::uint64_t after = 1;  // the so-manieth from now
+  env::simulated::Disk::Crash mode = env::simulated::Disk::Crash::kRandom;
+};
+
+class Node {
+ public:
+  using Crash = env::simulated::Disk::Crash;
+  enum class State { kDown, kUp, kStopping, kStopped, kDead };
+
+  struct Options {
+    member::Config config;
+    http::ServerOptions server;
+    std::size_t io_lanes = 2;
+    std::size_t workers = 2;
+    bool tell_disk = false;  // each change of the disk, on stderr
+  };
+  struct Events {
+    // Before an entry is applied, in a job of the node.
+    std::function<void(const raft::Entry&)> on_apply;
+  };
+
+  Node(env::simulated::World& world, std::string name, Options options, Story& story,
+       Events events);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  const std::string& name() const { return name_; }
+  env::simulated::Host& host() { return host_; }
+  State state() const;
+  // It has published itself and takes clients.
+  bool ready() const { return state() == State::kUp && ready_; }
+  std::string address() const { return name_ + ":2379"; }
+
+  // Boots. If it does not start: why, and it is Down, or Dead if it was killed meanwhile.
+  std::string start();
+  // As by SIGTERM. Ends in Stopped, unless it is killed before that.
+  void stop();
+  void kill(Crash mode);
+  void kill_at(KillPlan plan);
+  void spare() { plan_.reset(); }
+  bool doomed() const { return plan_ != nullptr; }
+  // Takes down what is left of the process. What a stopped one left unsynced meets `mode`; a dead
+  // one has met it already. Why it ended itself, if it did.
+  std::string bury(Crash mode = Crash::kKeepAll);
+
+  std::uint64_t lives() const { return lives_; }
+  member::Member* member() { return process_ ? process_->member.get() : nullptr; }
+
+ private:
+  struct Process {
+    std::unique_ptr<member::Member> member;
+    std::unique_ptr<api::GrpcMetrics> metrics;
+    std::vector<std::unique_ptr<api::LaneApi>> apis;  // by io lane
+    std::unique_ptr<env::Listener> listener;
+    bool stopped = false;
+  };
+
+  member::Lanes lanes();
+  void listen();
+  int on_disk(const env::simulated::Disk::Step& step);
+
+  env::simulated::World& world_;
+  const std::string name_;
+  const Options options_;
+  Story& story_;
+  Events events_;
+  env::simulated::Host& host_;
+  std::unique_ptr<Process> process_;
+  std::unique_ptr<KillPlan> plan_;
+  std::uint64_t lives_ = 0;
+  bool ready_ = false;
+  bool stopping_ = false;
+};
+
+}  // namespace keelson::sim

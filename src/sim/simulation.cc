@@ -1,0 +1,203 @@
+#include "sim/simulation.h"
+
+#include <fmt/format.h>
+
+#include "membership/bootstrap.h"
+
+namespace keelson::sim {
+namespace {
+
+using base::Milliseconds;
+using base::Seconds;
+
+constexpr base::Duration kReadyLimit = Seconds(120);
+constexpr base::Duration kStopLimit = Seconds(60);
+constexpr base::Duration kClientsLimit = Seconds(600);
+
+}  // namespace
+
+Simulation::Simulation(const RunOptions& options)
+    : options_(options),
+      world_(options.seed),
+      random_(world_.random().next()),
+      story_(&world_.host("clients").clock(), options.keep, options.aloud),
+      model_(member::Config().lease_ttl_min()),
+      checker_(model_, story_, world_.host("clients").clock()),
+      workload_(random_, model_, {.keys = 4 + random_.below(16)}) {
+  Node::Options node;
+  node.config = random_config();
+  node.io_lanes = 1 + random_.below(2);
+  node.workers = 1 + random_.below(2);
+  node.tell_disk = options.tell_disk;
+  node_ = std::make_unique<Node>(world_, "n1", std::move(node), story_,
+                                 Node::Events{.on_apply = [this](const raft::Entry& entry) {
+                                   checker_.on_apply("n1", entry);
+                                 }});
+  node_->host().disk().set_cold_one_in(random_.one_in(3) ? 0 : 1 + random_.below(6));
+  make_clients();
+}
+
+Simulation::~Simulation() {
+  // Clients' calls name their connections, and connections the hosts' lanes.
+  world_.host("clients").kill(Node::Crash::kKeepAll);
+  clients_.clear();
+  node_.reset();
+}
+
+member::Config Simulation::random_config() {
+  member::Config config;
+  config.name = "n1";
+  config.data_dir = "/data";
+  config.advertise_peer_urls = *membership::parse_url_list("http://n1:2380");
+  config.initial_cluster = *membership::parse_initial_cluster("n1=http://n1:2380");
+  config.advertise_client_urls = {"http://n1:2379"};
+  config.snapshot_count = 5 + random_.below(60);
+  config.snapshot_catchup_entries = random_.below(40);
+  config.snapshots_max = 1 + random_.below(3);
+  config.wals_max = 1 + random_.below(3);
+  config.wal_segment_bytes = 4096 << random_.below(4);
+  config.raft_log_bytes_max = 4096 << random_.below(6);
+  config.pending_bytes_max = random_.one_in(3) ? 2000 : 1 << 20;
+  auto& store = config.store;
+  store.segment_bytes = 2048 << random_.below(4);
+  store.collection_gain_bytes = 512 << random_.below(3);
+  store.collection_slice_bytes = 512 << random_.below(3);
+  store.cut_bytes = 4096;
+  store.push_out_bytes = 1024 << random_.below(4);
+  store.key_block_bytes = 256 << random_.below(3);
+  store.bucket_log_dead_bytes = 1024 << random_.below(3);
+  store.checkpoint_interval = Milliseconds(20 << random_.below(7));
+  store.checkpoint_bytes = 1024 << random_.below(6);
+  store.reserve = false;
+  return config;
+}
+
+void Simulation::make_clients() {
+  const std::size_t count = 2 + random_.below(4);
+  for (std::size_t i = 0; i < count; i++) {
+    clients_.push_back(std::make_unique<Client>(
+        world_, fmt::format("c{}", i), node_->address(), checker_, workload_,
+        Client::Options{.calls = options_.calls / count,
+                        .parallel = random_.one_in(2) ? 1 : 1 + random_.below(6),
+                        .window_bytes = random_.one_in(2) ? 1024 : 65'535,
+                        .think_max = Milliseconds(1 + random_.below(60))}));
+  }
+}
+
+base::Duration Simulation::random_time(base::Duration most) {
+  return base::Duration(random_.below(static_cast<std::uint64_t>(most.count())));
+}
+
+Node::Crash Simulation::random_crash() {
+  constexpr Node::Crash kModes[] = {Node::Crash::kRandom, Node::Crash::kRandom,
+                                    Node::Crash::kLoseUnsynced, Node::Crash::kKeepAll};
+  return kModes[random_.below(4)];
+}
+
+KillPlan Simulation::random_plan() {
+  constexpr const char* kParts[] = {"", "", "/wal", "/store", "/snap", ".tmp", "/store/manifest"};
+  const bool anything = random_.one_in(2);
+  return {.path_part = anything ? "" : kParts[random_.below(std::size(kParts))],
+          .after = 1 + random_.below(random_.one_in(3) ? 10 : 150),
+          .mode = random_crash()};
+}
+
+void Simulation::start_node() {
+  for (int attempt = 0; going_on(); attempt++) {
+    if (attempt < 6 && random_.one_in(4)) node_->kill_at(random_plan());
+    const std::string refusal = node_->start();
+    if (!refusal.empty() && node_->state() != Node::State::kDead) {
+      return checker_.violate("the member does not start: " + refusal);
+    }
+    world_.run_until([this] { return node_->ready() || node_->state() == Node::State::kDead; },
+                     kReadyLimit);
+    if (node_->ready()) return;
+    if (node_->state() != Node::State::kDead) {
+      return checker_.violate("the member does not get ready");
+    }
+    end_life(Node::Crash::kKeepAll);
+  }
+}
+
+void Simulation::end_life(Node::Crash mode_of_stopped) {
+  const bool killed = node_->state() == Node::State::kDead;
+  const std::string reason = node_->bury(mode_of_stopped);
+  story_.tell("n1", "is down{}{}", reason.empty() ? "" : ", having stopped itself: ", reason);
+  MAYBE(killed);
+}
+
+void Simulation::trouble() {
+  const auto dice = random_.below(10);
+  const auto is_down = [this] {
+    return !going_on() || node_->state() == Node::State::kDead ||
+           node_->state() == Node::State::kStopped;
+  };
+  if (dice < 7) node_->kill_at(random_plan());
+  const auto idle_or_down = [&] { return is_down() || clients_idle(); };
+  world_.run_until(idle_or_down, random_time(Seconds(8)));
+  if (!is_down() && dice >= 8) {
+    node_->stop();
+    if (!world_.run_until(is_down, kStopLimit)) checker_.violate("the member does not stop");
+  }
+  if (!going_on()) return;
+  if (!is_down()) node_->kill(random_crash());
+  end_life(random_crash());
+  world_.run_for(random_time(Seconds(1)));
+}
+
+bool Simulation::clients_idle() const {
+  for (const auto& client : clients_) {
+    if (!client->idle()) return false;
+  }
+  return true;
+}
+
+// Lets the clients have their last answers.
+void Simulation::settle() {
+  node_->spare();
+  const bool idle =
+      world_.run_until([this] { return !going_on() || clients_idle(); }, kClientsLimit);
+  if (!idle) checker_.violate("calls without an end");
+}
+
+void Simulation::look_at_everything() {
+  Client& client = *clients_.front();
+  client.ask(Workload::read_all(0));
+  for (std::int64_t at = std::max<std::int64_t>(model_.floor(), 1); at <= model_.revision();
+       at += 1 + static_cast<std::int64_t>(random_.below(10))) {
+    client.ask(Workload::read_all(at));
+  }
+  settle();
+}
+
+Verdict Simulation::run() {
+  for (const auto& client : clients_) client->start();
+  start_node();
+  for (int lives = 0; going_on() && !clients_idle() && lives < 12; lives++) {
+    trouble();
+    if (going_on()) start_node();
+  }
+  if (going_on()) settle();
+  if (going_on()) look_at_everything();
+  if (going_on()) {
+    node_->stop();
+    if (!world_.run_until([this] { return node_->state() == Node::State::kStopped; }, kStopLimit)) {
+      checker_.violate("the member does not stop at the end");
+    }
+  }
+  if (going_on()) {
+    end_life(Node::Crash::kLoseUnsynced);
+    start_node();
+  }
+  if (going_on()) look_at_everything();
+  if (going_on()) checker_.finish();
+  return {.violation = checker_.violation(),
+          .story = story_.tail(),
+          .trace = story_.hash() ^ world_.fingerprint(),
+          .lives = node_->lives(),
+          .entries = model_.last(),
+          .revision = model_.revision(),
+          .calls = checker_.stats()};
+}
+
+}  // namespace keelson::sim

@@ -1,0 +1,77 @@
+// Simulation: one run, from one seed to a verdict.
+//
+// The seed decides everything: how small the files are, what clients ask, when the disk is cold,
+// which lane runs next, at which disk operation power fails and what the disk makes of it. A run
+// goes through several lives of the server and ends with a clean stop, a start and a look at
+// everything.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "env/simulated/world.h"
+#include "sim/checker.h"
+#include "sim/client.h"
+#include "sim/node.h"
+
+namespace keelson::sim {
+
+struct RunOptions {
+  std::uint64_t seed = 1;
+  std::uint64_t calls = 300;  // of all clients together
+  bool aloud = false;         // tells its story while it happens
+  std::size_t keep = 80;      // lines of the story kept
+  bool tell_disk = false;     // each change of the disk, on stderr
+};
+
+struct Verdict {
+  std::string violation;    // empty: none
+  std::string story;        // its last lines
+  std::uint64_t trace = 0;  // equal in equal runs
+  std::uint64_t lives = 0;
+  raft::Index entries = 0;
+  std::int64_t revision = 0;
+  Checker::Stats calls;
+  bool ok() const { return violation.empty(); }
+};
+
+class Simulation {
+ public:
+  explicit Simulation(const RunOptions& options);
+  ~Simulation();
+  Simulation(const Simulation&) = delete;
+  Simulation& operator=(const Simulation&) = delete;
+
+  Verdict run();
+  const Story& story() const { return story_; }
+
+ private:
+  member::Config random_config();
+  void make_clients();
+  // Starts the node, again and again if it is killed meanwhile; until it is ready.
+  void start_node();
+  // Lets it work and brings it down, some way or other.
+  void trouble();
+  void end_life(Node::Crash mode_of_stopped);
+  void settle();
+  void look_at_everything();
+  bool going_on() const { return checker_.ok(); }
+  bool clients_idle() const;
+  base::Duration random_time(base::Duration most);
+  Node::Crash random_crash();
+  KillPlan random_plan();
+
+  const RunOptions options_;
+  env::simulated::World world_;
+  base::Random random_;
+  Story story_;
+  Model model_;
+  Checker checker_;
+  Workload workload_;
+  std::unique_ptr<Node> node_;
+  std::vector<std::unique_ptr<Client>> clients_;
+};
+
+}  // namespace keelson::sim

@@ -1,0 +1,168 @@
+#include "sim/workload.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace keelson::sim {
+namespace {
+
+using etcdserverpb::Compare;
+using etcdserverpb::RangeRequest;
+
+Request make(std::string service, std::string method, const google::protobuf::Message& message) {
+  return {.service = std::move(service),
+          .method = std::move(method),
+          .bytes = message.SerializeAsString()};
+}
+
+}  // namespace
+
+Request Workload::next() {
+  const auto dice = random_.below(100);
+  if (options_.leases && random_.one_in(8)) return random_.one_in(3) ? revoke() : grant();
+  if (dice < 40) return put();
+  if (dice < 52) return erase();
+  if (dice < 75) return range();
+  if (dice < 93) return txn();
+  return compact();
+}
+
+Request Workload::read_all(std::int64_t revision) {
+  RangeRequest request;
+  request.set_key(std::string(1, '\0'));
+  request.set_range_end(std::string(1, '\0'));
+  request.set_revision(revision);
+  return make("KV", "Range", request);
+}
+
+std::string Workload::key() { return fmt::format("k{:02}", random_.below(options_.keys)); }
+
+std::string Workload::value() {
+  std::string value = fmt::format("v{}:", ++values_);
+  const std::uint64_t most = random_.one_in(8) ? options_.value_bytes_max : 24;
+  value.append(random_.below(most), 'x');
+  return value;
+}
+
+std::int64_t Workload::lease() {
+  if (!options_.leases || model_.leases().empty() || !random_.one_in(3)) return 0;
+  auto it = model_.leases().begin();
+  std::advance(it, static_cast<std::ptrdiff_t>(random_.below(model_.leases().size())));
+  return it->first;
+}
+
+std::int64_t Workload::past_revision() {
+  const std::int64_t low = std::max<std::int64_t>(model_.floor() - 2, 1);
+  return low + static_cast<std::int64_t>(
+                   random_.below(static_cast<std::uint64_t>(model_.revision() + 2 - low)));
+}
+
+void Workload::range_of_keys(std::string& from, std::string& end) {
+  from = key();
+  if (random_.one_in(2)) return;
+  end = key();
+  if (end < from) std::swap(from, end);
+  if (random_.one_in(4)) end = std::string(1, '\0');
+}
+
+Request Workload::put() {
+  etcdserverpb::PutRequest request;
+  request.set_key(key());
+  request.set_value(value());
+  request.set_lease(lease());
+  request.set_prev_kv(random_.one_in(4));
+  return make("KV", "Put", request);
+}
+
+Request Workload::erase() {
+  etcdserverpb::DeleteRangeRequest request;
+  if (random_.one_in(4)) {
+    range_of_keys(*request.mutable_key(), *request.mutable_range_end());
+  } else {
+    request.set_key(key());
+  }
+  request.set_prev_kv(random_.one_in(4));
+  return make("KV", "DeleteRange", request);
+}
+
+Request Workload::range() {
+  RangeRequest request;
+  range_of_keys(*request.mutable_key(), *request.mutable_range_end());
+  if (random_.one_in(3)) request.set_revision(past_revision());
+  request.set_serializable(random_.one_in(3));
+  if (random_.one_in(4)) request.set_limit(1 + static_cast<std::int64_t>(random_.below(5)));
+  request.set_keys_only(random_.one_in(8));
+  request.set_count_only(random_.one_in(12));
+  if (random_.one_in(6)) {
+    request.set_sort_order(random_.one_in(2) ? RangeRequest::ASCEND : RangeRequest::DESCEND);
+    request.set_sort_target(static_cast<RangeRequest::SortTarget>(random_.below(4)));
+  }
+  Request made = make("KV", "Range", request);
+  if (random_.one_in(8)) {  // everything, slowly
+    made = read_all(random_.one_in(2) ? past_revision() : 0);
+    made.hold = base::Milliseconds(random_.below(2000));
+  }
+  return made;
+}
+
+Request Workload::txn() {
+  etcdserverpb::TxnRequest request;
+  const std::string guarded = key();
+  auto* compare = request.add_compare();
+  compare->set_key(guarded);
+  if (random_.one_in(2)) {
+    compare->set_target(Compare::MOD);
+    compare->set_mod_revision(random_.one_in(3) ? 0 : past_revision());
+    compare->set_result(random_.one_in(2) ? Compare::EQUAL : Compare::GREATER);
+  } else {
+    compare->set_target(Compare::VERSION);
+    compare->set_version(static_cast<std::int64_t>(random_.below(4)));
+    compare->set_result(random_.one_in(2) ? Compare::EQUAL : Compare::NOT_EQUAL);
+  }
+  const bool read_only = random_.one_in(5);
+  if (!read_only) {
+    auto* op = request.add_success();
+    if (random_.one_in(4)) {
+      op->mutable_request_delete_range()->set_key(guarded);
+    } else {
+      auto* put = op->mutable_request_put();
+      put->set_key(guarded);
+      put->set_value(value());
+      put->set_lease(lease());
+    }
+    if (random_.one_in(2)) {
+      std::string other = key();
+      if (other == guarded) other = "other";
+      auto* put = request.add_success()->mutable_request_put();
+      put->set_key(other);
+      put->set_value(value());
+    }
+  }
+  range_of_keys(*request.add_success()->mutable_request_range()->mutable_key(),
+                *request.mutable_success()->rbegin()->mutable_request_range()->mutable_range_end());
+  request.add_failure()->mutable_request_range()->set_key(guarded);
+  return make("KV", "Txn", request);
+}
+
+Request Workload::compact() {
+  etcdserverpb::CompactionRequest request;
+  request.set_revision(past_revision());
+  request.set_physical(random_.one_in(3));
+  return make("KV", "Compact", request);
+}
+
+Request Workload::grant() {
+  etcdserverpb::LeaseGrantRequest request;
+  request.set_id(1 + static_cast<std::int64_t>(random_.below(20)));
+  request.set_ttl(1 + static_cast<std::int64_t>(random_.below(10)));
+  return make("Lease", "LeaseGrant", request);
+}
+
+Request Workload::revoke() {
+  etcdserverpb::LeaseRevokeRequest request;
+  request.set_id(1 + static_cast<std::int64_t>(random_.below(20)));
+  return make("Lease", "LeaseRevoke", request);
+}
+
+}  // namespace keelson::sim

@@ -1,0 +1,60 @@
+// Workload: which requests random clients make. A few keys, so that they meet; values that nobody
+// else writes, so that a value tells which request wrote it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/random.h"
+#include "base/time.h"
+#include "sim/model.h"
+
+namespace keelson::sim {
+
+struct Request {
+  std::string service;  // "KV"
+  std::string method;   // "Put"
+  std::string bytes;
+  // The answer is not read for so long: the server holds its View meanwhile.
+  base::Duration hold{0};
+
+  std::string path() const { return "/etcdserverpb." + service + "/" + method; }
+};
+
+struct WorkloadOptions {
+  std::uint64_t keys = 12;
+  std::uint64_t value_bytes_max = 400;
+  bool leases = false;
+};
+
+class Workload {
+ public:
+  // `model` is looked at for revisions and leases worth asking for.
+  Workload(base::Random& random, const Model& model, WorkloadOptions options)
+      : random_(random), model_(model), options_(options) {}
+
+  Request next();
+  // All keys, at `revision` (0: now).
+  static Request read_all(std::int64_t revision);
+
+ private:
+  std::string key();
+  std::string value();
+  std::int64_t lease();
+  std::int64_t past_revision();
+  void range_of_keys(std::string& key, std::string& end);
+  Request put();
+  Request erase();
+  Request range();
+  Request txn();
+  Request compact();
+  Request grant();
+  Request revoke();
+
+  base::Random& random_;
+  const Model& model_;
+  const WorkloadOptions options_;
+  std::uint64_t values_ = 0;
+};
+
+}  // namespace keelson::sim
