@@ -98,8 +98,7 @@ std::string Node::start() {
   }
   process->member = *std::move(made);
   process->member->shared().on_apply = events_.on_apply;
-  process->metrics =
-      std::make_unique<api::GrpcMetrics>(*process->member->shared().metrics.registry);
+  process->metrics = std::make_unique<api::GrpcMetrics>();
   for (std::size_t i = 0; i < options_.io_lanes; i++) {
     process->apis.push_back(std::make_unique<api::LaneApi>(process->member->front(i),
                                                            *process->metrics, options_.server));
