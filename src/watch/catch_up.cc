@@ -21,6 +21,8 @@ constexpr std::int64_t kShortWay = 64;
 constexpr std::size_t kScanStep = 16;
 // A history longer than this is cheaper scanned.
 constexpr std::size_t kVersionsMax = 4096;
+// Keys looked up where a scan has met a record that cannot be read: it may be one of nobody's.
+constexpr std::size_t kKeysAround = 100'000;
 
 struct Found {
   std::string key;
@@ -30,7 +32,7 @@ struct Found {
 // All wanted changes as the index knows them, ascending; nullopt if there are too many keys or
 // changes to take this way.
 std::optional<std::vector<Found>> look_up(const mvcc::View& view, const Wanted& wanted,
-                                          const SliceLimits& limits) {
+                                          std::size_t keys_max) {
   std::vector<Found> found;
   std::vector<Version> history;
   std::size_t keys = 0;
@@ -39,7 +41,7 @@ std::optional<std::vector<Found>> look_up(const mvcc::View& view, const Wanted& 
     if (range.empty()) continue;
     for (auto cursor = view.index.seek(range.key); cursor.valid() && range.contains(cursor.key());
          cursor.next()) {
-      if (++keys > limits.keys) return std::nullopt;
+      if (++keys > keys_max) return std::nullopt;
       history.clear();
       cursor.history(history);
       const auto at_floor = cursor.newest(view.compact_revision);
@@ -80,13 +82,14 @@ std::int64_t cut(std::vector<Found>& found, std::int64_t last, const SliceLimits
 }
 
 base::Result<CaughtUp, Errc> read_found(const mvcc::View& view, const base::RevisionReader& reader,
-                                        std::vector<Found> found) {
+                                        const Wanted& wanted, const SliceLimits& limits,
+                                        std::vector<Found>& found) {
+  CaughtUp slice{.through = cut(found, wanted.last, limits)};
   std::vector<Revision> revisions;
   for (const Found& one : found) {
     if (!one.version.tombstone) revisions.push_back(one.version.mod);
   }
   ASSIGN_OR_RETURN(auto bytes, mvcc::read_all(mvcc::read_from(reader), revisions));
-  CaughtUp slice;
   auto next = bytes.begin();
   for (const Found& one : found) {
     const Version& version = one.version;
@@ -167,16 +170,14 @@ base::Result<CaughtUp, Errc> catch_up(const mvcc::View& view, const base::Revisi
   CHECK_LE(wanted.last, view.revision);
   CHECK_GE(wanted.first, view.compact_revision);
   std::optional<std::vector<Found>> found;
-  if (wanted.last - wanted.first >= kShortWay) found = look_up(view, wanted, limits);
-  CaughtUp slice;
-  if (found) {
-    const std::int64_t through = cut(*found, wanted.last, limits);
-    ASSIGN_OR_RETURN(slice, read_found(view, reader, *std::move(found)));
-    slice.through = through;
-  } else {
-    ASSIGN_OR_RETURN(slice, scan(view, reader, wanted, limits));
+  if (wanted.last - wanted.first >= kShortWay) found = look_up(view, wanted, limits.keys);
+  base::Result<CaughtUp, Errc> slice =
+      found ? read_found(view, reader, wanted, limits, *found) : scan(view, reader, wanted, limits);
+  if (!slice && !found) {
+    found = look_up(view, wanted, kKeysAround);
+    if (found) slice = read_found(view, reader, wanted, limits, *found);
   }
-  if (wanted.previous) read_previous(reader, slice);
+  if (slice && wanted.previous) read_previous(reader, *slice);
   return slice;
 }
 

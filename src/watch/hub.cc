@@ -470,8 +470,9 @@ void Hub::send_pieces(Watcher& watcher, const Payload& payload, std::size_t from
 std::vector<Hub::Watcher*> Hub::take_members() {
   auto it = unsynced_.lower_bound(Place{turn_, 0});
   if (it == unsynced_.end()) it = unsynced_.begin();
+  const std::size_t members_max = alone_ > 0 ? 1 : options_.round_watchers;
   std::vector<Watcher*> members;
-  for (; it != unsynced_.end() && members.size() < options_.round_watchers; ++it) {
+  for (; it != unsynced_.end() && members.size() < members_max; ++it) {
     it->second->member_at = members.size();
     members.push_back(it->second);
   }
@@ -507,14 +508,8 @@ void Hub::end_round(base::Result<CaughtUp, mvcc::Errc> slice, const mvcc::View& 
     member->member_at = Watcher::kNot;
     members.push_back(member);
   }
-  if (!slice) {
-    for (Watcher* member : members) {
-      end(*member, {.kind = Response::Kind::kFailed,
-                    .revision = published.revision,
-                    .refusal = Refusal::kUnreadable});
-    }
-    return;
-  }
+  if (!slice) return could_not_read(members, published);
+  if (alone_ > 0) alone_--;
   turn_ = slice->through + 2;
   EventList events;
   for (std::size_t i = 0; i < slice->events.size(); i++) {
@@ -529,6 +524,22 @@ void Hub::end_round(base::Result<CaughtUp, mvcc::Errc> slice, const mvcc::View& 
                 .targets = &Group::members},
                slice->through);
   if (slice->through == round.revision) join_from_kept(members, round, published, reader);
+}
+
+// Somebody needs a record that cannot be read. If there are several, each is looked at alone, so
+// that only those end who need it.
+void Hub::could_not_read(const std::vector<Watcher*>& members, const mvcc::View& published) {
+  if (members.size() > 1) {
+    alone_ = members.size();
+    turn_ = members.front()->next;
+    return;
+  }
+  if (alone_ > 0) alone_--;
+  for (Watcher* member : members) {
+    end(*member, {.kind = Response::Kind::kFailed,
+                  .revision = published.revision,
+                  .refusal = Refusal::kUnreadable});
+  }
 }
 
 // Tells the unsynced among `members`, and moves them on beyond `through`.

@@ -184,6 +184,7 @@ class Hub {
   void unclog(Stream& stream);
 
   std::vector<Watcher*> take_members();
+  void could_not_read(const std::vector<Watcher*>& members, const mvcc::View& published);
   void tell_members(const std::vector<Watcher*>& members, const Delivery& delivery,
                     std::int64_t through);
   void advance(Watcher& watcher, std::int64_t through);
@@ -211,6 +212,7 @@ class Hub {
 
   std::optional<Round> round_;
   std::int64_t turn_ = 0;  // where in the order of `next` the next round begins
+  std::size_t alone_ = 0;  // so many rounds have one member: a record could not be read for all
 };
 
 }  // namespace keelson::watch
