@@ -130,6 +130,8 @@ bool StateMachine::recover_bucket(base::Bucket bucket, std::string_view key,
       return true;
     }
     case base::Bucket::kAuth:
+      auth_revision_stored_ = auth_revision_stored_ || key == base::kAuthRevisionKey;
+      return true;
     case base::Bucket::kAuthUsers:
     case base::Bucket::kAuthRoles:
       return true;  // kept as they are; no such request is proposed here
@@ -166,6 +168,11 @@ void StateMachine::begin(base::Batch& batch, const base::RevisionReader& reader,
   live_bytes_ = live_bytes;
   result_ = BatchResult{};
   keys_.begin(batch, reader);
+  if (!auth_revision_stored_) {  // a new store; Maintenance.Hash covers it
+    batch.put(base::Bucket::kAuth, std::string(base::kAuthRevisionKey),
+              std::string("\0\0\0\0\0\0\0\1", 8));
+    auth_revision_stored_ = true;
+  }
 }
 
 BatchResult StateMachine::finish() {

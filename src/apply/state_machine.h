@@ -153,6 +153,7 @@ class StateMachine : private mvcc::Leases {
   membership::Cluster cluster_;
   AlarmSet alarms_;
 
+  bool auth_revision_stored_ = false;
   base::Batch* batch_ = nullptr;  // between begin and finish
   std::uint64_t live_bytes_ = 0;
   BatchResult result_;

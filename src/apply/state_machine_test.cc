@@ -62,5 +62,14 @@ TEST_F(StateMachineTest, NegativeRevisionsInATxnOfAStoreNeverCompacted) {
   EXPECT_TRUE(read_at_in_a_txn(-1).ok());
 }
 
+// etcd writes it when it makes the bucket, without an entry of the log, and Maintenance.Hash covers
+// it.
+TEST_F(StateMachineTest, ANewStoreBeginsAtAuthRevisionOne) {
+  EXPECT_FALSE(store_.buckets().contains(base::Bucket::kAuth));
+  MAYBE(read_at_in_a_txn(0).ok());
+  EXPECT_EQ(store_.buckets().at(base::Bucket::kAuth).at("authRevision"),
+            std::string("\0\0\0\0\0\0\0\1", 8));
+}
+
 }  // namespace
 }  // namespace keelson::apply

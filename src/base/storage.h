@@ -43,6 +43,9 @@ inline constexpr std::string_view kStorageVersionKey = "storageVersion";
 inline constexpr std::string_view kScheduledCompactKey = "scheduledCompactRev";
 inline constexpr std::string_view kFinishedCompactKey = "finishedCompactRev";
 
+// Of the auth bucket: 8 bytes, big-endian. Each member writes 1 when its store is new.
+inline constexpr std::string_view kAuthRevisionKey = "authRevision";
+
 // One change of one key. `encoded` is the stored mvccpb.KeyValue, byte for byte what clients get:
 // field 1 (the key) first, canonical proto3. A tombstone's has the key alone.
 struct Record {

@@ -23,8 +23,11 @@ void give(z_stream& stream, std::string_view& bytes) {
 }  // namespace
 
 base::Result<std::string, GzipErrc> gunzip(std::string_view bytes, std::size_t bytes_max) {
+  if (bytes.empty()) return base::fail(GzipErrc::kNothing);
   z_stream stream{};
   CHECK_EQ(inflateInit2(&stream, kGzipWindowBits), Z_OK);
+  gz_header header{};  // done: 1 once the first member's is read
+  CHECK_EQ(inflateGetHeader(&stream, &header), Z_OK);
   std::string out;
   char block[16 << 10];
   bool member_open = true;
@@ -44,14 +47,20 @@ base::Result<std::string, GzipErrc> gunzip(std::string_view bytes, std::size_t b
     stream.avail_out = sizeof block;
     const int rv = inflate(&stream, Z_NO_FLUSH);
     const std::size_t made = sizeof block - stream.avail_out;
-    if (rv != Z_OK && rv != Z_STREAM_END) break;
+    if (rv == Z_BUF_ERROR || (rv == Z_OK && made == 0 && input_over)) {
+      result = base::fail(header.done == 1 ? GzipErrc::kCut : GzipErrc::kHeaderCut);
+      break;
+    }
+    if (rv != Z_OK && rv != Z_STREAM_END) {
+      result = base::fail(header.done == 1 ? GzipErrc::kCorrupt : GzipErrc::kHeader);
+      break;
+    }
     if (made > bytes_max - out.size()) {
       result = base::fail(GzipErrc::kTooLarge);
       break;
     }
     out.append(block, made);
     if (rv == Z_STREAM_END) member_open = false;
-    if (rv == Z_OK && made == 0 && input_over) break;  // cut short
   }
   inflateEnd(&stream);
   return result;

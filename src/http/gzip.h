@@ -9,8 +9,12 @@
 namespace keelson::http {
 
 enum class GzipErrc {
-  kCorrupt,   // no gzip, cut short, or its checksum is wrong
-  kTooLarge,  // more than the limit would come out; memory never exceeds it
+  kNothing,    // no bytes at all
+  kHeaderCut,  // it ends within the first member's header
+  kHeader,     // the first member's header is not gzip's
+  kCut,        // it ends later, within a member
+  kCorrupt,    // the data, its checksum or a later header is wrong
+  kTooLarge,   // more than the limit would come out; memory never exceeds it
 };
 
 // All members of `bytes`, at most `bytes_max` of output.

@@ -321,8 +321,12 @@ void Http2Call::tell_half_close() {
   if (!half_closed_ || half_close_told_ || ended_ || paused_) return;
   half_close_told_ = true;
   if (!reading_done_ && !reader_.at_boundary()) {
-    return fail({method_->kind == MethodKind::kUnary ? StatusCode::kUnknown : StatusCode::kInternal,
-                 "unexpected EOF"});
+    // grpc-go takes an end within a prefix for the end of messages.
+    const bool unary = method_->kind == MethodKind::kUnary;
+    if (!reader_.in_prefix()) {
+      return fail({unary ? StatusCode::kUnknown : StatusCode::kInternal, "unexpected EOF"});
+    }
+    if (unary) return fail({StatusCode::kUnknown, "EOF"});
   }
   if (method_->kind != MethodKind::kBidiStream && !message_seen_) return fail(kNoMessage);
   if (method_->kind == MethodKind::kServerStream) {

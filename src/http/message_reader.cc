@@ -8,6 +8,31 @@
 #include "http/gzip.h"
 
 namespace keelson::http {
+namespace {
+
+// In grpc-go's words: the header is read before the message is.
+Status gzip_status(GzipErrc errc, std::size_t bytes_max) {
+  switch (errc) {
+    case GzipErrc::kNothing:
+      return {StatusCode::kInternal, "grpc: failed to decompress the message: EOF"};
+    case GzipErrc::kHeaderCut:
+      return {StatusCode::kInternal, "grpc: failed to decompress the message: unexpected EOF"};
+    case GzipErrc::kHeader:
+      return {StatusCode::kInternal,
+              "grpc: failed to decompress the message: gzip: invalid header"};
+    case GzipErrc::kCut:
+      return {StatusCode::kInternal, "grpc: failed to read decompressed data: unexpected EOF"};
+    case GzipErrc::kCorrupt:
+      return {StatusCode::kInternal, "grpc: failed to read decompressed data: gzip: invalid data"};
+    case GzipErrc::kTooLarge:
+      return {
+          StatusCode::kResourceExhausted,
+          fmt::format("grpc: received message after decompression larger than max {}", bytes_max)};
+  }
+  CHECK(false);
+}
+
+}  // namespace
 
 void MessageReader::reset(std::size_t message_bytes_max, bool gzip) {
   message_bytes_max_ = message_bytes_max;
@@ -76,16 +101,7 @@ base::Result<bool, Status> MessageReader::complete(std::string_view body) {
         Status{StatusCode::kInternal, "grpc: compressed flag set with identity or empty encoding"});
   }
   auto inflated = gunzip(body, message_bytes_max_);
-  if (!inflated) {
-    return base::fail(
-        inflated.error() == GzipErrc::kTooLarge
-            ? Status{StatusCode::kResourceExhausted,
-                     fmt::format("grpc: received message after decompression larger than max {}",
-                                 message_bytes_max_)}
-            : Status{StatusCode::kInternal,
-                     "grpc: failed to read decompressed data: gzip: "
-                     "invalid data"});
-  }
+  if (!inflated) return base::fail(gzip_status(inflated.error(), message_bytes_max_));
   gathered_ = *std::move(inflated);
   owned_ = true;
   view_ = gathered_;

@@ -27,6 +27,8 @@ class MessageReader {
 
   // Between two messages.
   bool at_boundary() const { return prefix_bytes_ == 0; }
+  // Some of a prefix was read, not all of it.
+  bool in_prefix() const { return prefix_bytes_ > 0 && prefix_bytes_ < kPrefixBytes; }
   // Gathered so far.
   std::size_t held_bytes() const { return gathered_.size(); }
 

@@ -25,12 +25,18 @@ TEST(Gzip, ComesBack) {
 }
 
 TEST(Gzip, RefusesWhatIsNoGzip) {
+  constexpr std::size_t kHeaderBytes = 10;
   const std::string good = gzip("hello hello hello");
-  EXPECT_EQ(gunzip("", 100).error(), GzipErrc::kCorrupt);
-  EXPECT_EQ(gunzip("plain", 100).error(), GzipErrc::kCorrupt);
-  for (std::size_t size = 0; size < good.size(); ++size) {
-    EXPECT_EQ(gunzip(good.substr(0, size), 100).error(), GzipErrc::kCorrupt) << size;
+  EXPECT_EQ(gunzip("", 100).error(), GzipErrc::kNothing);
+  EXPECT_EQ(gunzip("plain", 100).error(), GzipErrc::kHeader);
+  EXPECT_EQ(gunzip("\x1f\x8b\x09 another method", 100).error(), GzipErrc::kHeader);
+  for (std::size_t size = 1; size < good.size(); ++size) {
+    const auto expected = size < kHeaderBytes ? GzipErrc::kHeaderCut : GzipErrc::kCut;
+    EXPECT_EQ(gunzip(good.substr(0, size), 100).error(), expected) << size;
   }
+  EXPECT_EQ(gunzip(good + "tail", 100).error(), GzipErrc::kCorrupt);
+  EXPECT_EQ(gunzip(good + good.substr(0, 4), 100).error(), GzipErrc::kCut);
+  EXPECT_EQ(gunzip(good.substr(0, kHeaderBytes) + "\7\7\7\7\7", 100).error(), GzipErrc::kCorrupt);
   std::string wrong = good;
   wrong[wrong.size() - 6] ^= 1;  // of the checksum
   EXPECT_EQ(gunzip(wrong, 100).error(), GzipErrc::kCorrupt);

@@ -53,10 +53,12 @@ type execution struct {
 	done  []action       // what was executed, for a replay
 	seen  map[string]int // answers by request and status, for -coverage
 
-	revision   int64 // the store's, by the latest header
-	compacted  int64 // -1: never
-	compacting bool  // a compaction may be deleting in the background
-	leases     map[int64]bool
+	revision        int64 // the store's, by the latest header
+	compacted       int64 // -1: never
+	hashesKept      map[int64]bool
+	compactedAtZero bool // see `ignored`
+	compacting      bool // a compaction may be deleting in the background
+	leases          map[int64]bool
 
 	watchers          []*watcher
 	controls          map[int]int // answers taken so far, by stream
@@ -69,7 +71,7 @@ type stopped struct{ found *Difference }
 
 func newExecution(oracle, subject *side, asked services) *execution {
 	return &execution{sides: [2]*side{oracle, subject}, asked: asked, revision: 1, compacted: -1,
-		seen: map[string]int{}, leases: map[int64]bool{}, controls: map[int]int{}, halfClosed: map[int]bool{}}
+		seen: map[string]int{}, leases: map[int64]bool{}, hashesKept: map[int64]bool{}, controls: map[int]int{}, halfClosed: map[int]bool{}}
 }
 
 func (x *execution) differ(kind, oracle, subject string) {
@@ -151,9 +153,28 @@ func (a action) service() string {
 	return ""
 }
 
+// What the subject does not have yet, so that the history does not ask for it.
+func notThereYet(method string) bool {
+	switch method {
+	case "Cluster/MemberAdd", "Cluster/MemberRemove", "Cluster/MemberUpdate", "Cluster/MemberPromote",
+		"Maintenance/MoveLeader", "Maintenance/Downgrade":
+		return true
+	}
+	return strings.HasPrefix(method, "Auth/")
+}
+
+// keptHash: the hash of a compaction, which etcd keeps and the subject does not yet.
+func (x *execution) keptHash(request proto.Message) bool {
+	r, ok := request.(*pb.HashKVRequest)
+	return ok && x.hashesKept[r.Revision]
+}
+
 // do executes one action and returns the oracle's answer.
 func (x *execution) do(a action) answer {
 	if needed := a.service(); needed != "" && !x.asked.has(needed) {
+		return answer{}
+	}
+	if x.sides[1].config.Bin != x.sides[0].config.Bin && (notThereYet(a.method) || x.keptHash(a.request)) {
 		return answer{}
 	}
 	x.done = append(x.done, a)
@@ -221,6 +242,9 @@ func (x *execution) call(a action) answer {
 	case *pb.HashRequest:
 		x.awaitCompaction()
 	case *pb.HashKVRequest:
+		if r.Revision == 0 && x.compactedAtZero {
+			r.Revision = x.revision
+		}
 		if r.Revision == x.compacted || x.revision == x.compacted {
 			x.awaitCompaction()
 		}
@@ -258,7 +282,9 @@ func (x *execution) learn(a action, got answer) {
 	}
 	switch r := a.request.(type) {
 	case *pb.CompactionRequest:
+		x.compactedAtZero = x.compactedAtZero || r.Revision == 0
 		x.compacted = max(x.compacted, r.Revision)
+		x.hashesKept[r.Revision] = true
 		x.compacting = !r.Physical
 	case *pb.LeaseGrantRequest:
 		if m, ok := got.message.(*pb.LeaseGrantResponse); ok {
@@ -320,6 +346,8 @@ func (x *execution) restart() {
 	x.awaitCompaction()
 	x.eachSide((*side).restart)
 	x.watchers = nil
+	clear(x.hashesKept)
+	x.compactedAtZero = false // the hashes of compactions live in memory
 	clear(x.controls)
 	clear(x.halfClosed)
 	x.openReference()

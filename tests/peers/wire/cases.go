@@ -40,9 +40,10 @@ var (
 )
 
 const (
-	rangePath = "/etcdserverpb.KV/Range"
-	putPath   = "/etcdserverpb.KV/Put"
-	watchPath = "/etcdserverpb.Watch/Watch"
+	rangePath     = "/etcdserverpb.KV/Range"
+	putPath       = "/etcdserverpb.KV/Put"
+	watchPath     = "/etcdserverpb.Watch/Watch"
+	keepAlivePath = "/etcdserverpb.Lease/LeaseKeepAlive"
 )
 
 // headers are those of a proper request; each change replaces, removes ("-name") or adds.
@@ -130,8 +131,8 @@ var cases = []wireCase{
 	{name: "HTTP/1.1 unknown path", http1: "GET /nope", want: "404 404 page not found"},
 	{name: "HTTP/1.1 gRPC", http1: "POST /etcdserverpb.KV/Range", want: "404 404 page not found"},
 	{name: "HTTP/1.1 wrong method on health", http1: "PUT /health", want: "405 Allow: GET Method Not Allowed"},
-	{name: "HTTP/1.1 wrong method on the gateway", http1: "GET /v3/kv/range", want: `501 {"code":12,..."message":"Method Not Allowed"}`},
-	{name: "HTTP/1.1 unknown path of the gateway", http1: "POST /v3/nope", want: `404 {"code":5,..."message":"Not Found"}`},
+	{name: "HTTP/1.1 wrong method on the gateway", http1: "GET /v3/kv/range", want: "404 404 page not found", etcd: `501 {"code":12,..."message":"Method Not Allowed"}`},
+	{name: "HTTP/1.1 unknown path of the gateway", http1: "POST /v3/nope", want: "404 404 page not found", etcd: `404 {"code":5,..."message":"Not Found"}`},
 	{name: "health service", ask: call("/grpc.health.v1.Health/Check", message(0, nil)), want: success},
 	{name: "health service lists", ask: call("/grpc.health.v1.Health/List", message(0, nil)), want: success},
 	{name: "health of an unknown service", ask: call("/grpc.health.v1.Health/Check", message(0, []byte{0x0a, 1, 'x'})),
@@ -174,6 +175,17 @@ var cases = []wireCase{
 	{name: "grpc-encoding identity", ask: call(rangePath, get, field("grpc-encoding", "identity")), want: success},
 	{name: "gzip accepted, not used by the caller", ask: call(rangePath, get, field("grpc-accept-encoding", "gzip")), want: success},
 	{name: "what says gzip is not", ask: call(rangePath, message(1, get[5:]), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to decompress the message: ..."`},
+	{name: "gzip of nothing", ask: call(rangePath, message(1, nil), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to decompress the message: EOF"`},
+	{name: "gzip, three bytes", ask: call(rangePath, message(1, gzipped(get[5:])[:3]), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to decompress the message: unexpected EOF"`},
+	{name: "gzip, header alone", ask: call(rangePath, message(1, gzipped(get[5:])[:10]), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to read decompressed data: unexpected EOF"`},
+	{name: "gzip, cut short", ask: call(rangePath, message(1, cut(gzipped(get[5:]), 3)), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to read decompressed data: unexpected EOF"`},
+	{name: "gzip, cut in the data", ask: call(rangePath, message(1, cut(gzipped(get[5:]), 10)), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to read decompressed data: unexpected EOF"`},
+	{name: "gzip, wrong checksum", ask: call(rangePath, message(1, append(cut(gzipped(get[5:]), 8), 1, 2, 3, 4, 5, 0, 0, 0)), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to read decompressed data: ..."`},
+	{name: "gzip, broken data", ask: call(rangePath, message(1, append(gzipped(get[5:])[:10], 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7)), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to read decompressed data: ..."`},
+	{name: "gzip, and more behind it", ask: call(rangePath, message(1, append(gzipped(get[5:]), "tail"...)), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to read decompressed data: ..."`},
+	{name: "gzip in two members", ask: call(rangePath, message(1, append(gzipped(get[5:]), gzipped(nil)...)), field("grpc-encoding", "gzip")), want: `200 application/grpc gzip | gzip message (<nil>) | 0 ""`},
+	{name: "gzip above the limit", ask: call(putPath, message(1, gzipped(putOf(2200000))), field("grpc-encoding", "gzip")), want: `200 application/grpc 8 "grpc: received message after decompression larger than max 2097152"`},
+	{name: "gzip of method 9", ask: call(rangePath, message(1, append([]byte{31, 139, 9}, gzipped(get[5:])[3:]...)), field("grpc-encoding", "gzip")), want: `200 application/grpc 13 "grpc: failed to decompress the message: gzip: invalid header"`},
 	{name: "a watch goes on after the client's half-close", ask: watchAfterHalfClose, want: `200 application/grpc | message | message | open`},
 	{name: "keep-alives end with the client's half-close",
 		ask: call("/etcdserverpb.Lease/LeaseKeepAlive", message(0, encode(&pb.LeaseKeepAliveRequest{ID: 99}))), want: success},
@@ -229,9 +241,18 @@ var cases = []wireCase{
 		want: `200 application/grpc 13 "grpc: received unexpected payload format 2"`},
 	{name: "the stream ends in mid-message", ask: call(rangePath, get[:len(get)-1]), want: `200 application/grpc 2 "unexpected EOF"`},
 	{name: "the stream ends in mid-prefix", ask: call(rangePath, get[:3]), want: `200 application/grpc 2 "EOF"`},
+	{name: "a server stream ends in mid-message", ask: call("/etcdserverpb.KV/RangeStream", get[:len(get)-1]), want: `200 application/grpc 13 "unexpected EOF"`},
+	{name: "a server stream ends in mid-prefix", ask: call("/etcdserverpb.KV/RangeStream", get[:3]), want: `200 application/grpc 13 "cardinality violation: received no request message from non-client-streaming RPC"`},
+	{name: "a server stream ends with nothing", ask: call("/etcdserverpb.KV/RangeStream", nil, field("grpc-timeout", "500m")), want: `200 application/grpc 13 "cardinality violation: received no request message from non-client-streaming RPC"`},
+	{name: "a server stream with two messages", ask: call("/etcdserverpb.KV/RangeStream", slices.Concat(get, get), field("grpc-timeout", "500m")), want: `200 application/grpc 13 "cardinality violation: received multiple request messages for non-client-streaming RPC"`},
+	{name: "a stream ends in mid-message", ask: call(keepAlivePath, cut(message(0, encode(&pb.LeaseKeepAliveRequest{ID: 99})), 1)), want: `200 application/grpc 13 "unexpected EOF"`},
+	{name: "a stream ends in mid-prefix", ask: call(keepAlivePath, get[:3]), want: `200 application/grpc 0 ""`},
+	{name: "a watch ends in mid-message", ask: call(watchPath, cut(createWatch("x"), 1), field("grpc-timeout", "500m")), want: `200 application/grpc 13 "unexpected EOF"`},
+	{name: "a watch ends in mid-prefix", ask: call(watchPath, get[:3], field("grpc-timeout", "500m")), want: `rst CANCEL`},
+	{name: "headers of 100 KB in fifty", ask: call(rangePath, get, many(50, 2000)...), want: success},
 	{name: "a unary message that does not parse", ask: call(rangePath, garbage),
 		want: `200 application/grpc 13 "grpc: error unmarshalling request: proto:...cannot parse invalid wire-format data"`},
-	{name: "a string that is no UTF-8", ask: call("/etcdserverpb.Auth/UserAdd", message(0, []byte{0x0a, 1, 0xff})), want: `200 application/grpc 13 "grpc: error unmarshalling request: ...invalid UTF-8"`},
+	{name: "a string that is no UTF-8", ask: call("/etcdserverpb.Auth/UserAdd", message(0, []byte{0x0a, 1, 0xff})), want: `200 application/grpc 12 "keelson: UserAdd is not there yet"`, etcd: `200 application/grpc 13 "grpc: error unmarshalling request: ...invalid UTF-8"`},
 	{name: "a stream message that does not parse", ask: openCall(watchPath, garbage),
 		want: `200 application/grpc 13 "grpc: failed to unmarshal the received message: proto:...cannot parse invalid wire-format data" | rst NO_ERROR`},
 	{name: "message above the limit, by its prefix alone", ask: openCall(putPath, []byte{0, 0x00, 0x21, 0x91, 0xc8}),
@@ -249,6 +270,16 @@ var cases = []wireCase{
 	{name: "a watch message with nothing set is ignored", ask: ignoredWatchMessage, want: `200 application/grpc | message | open`},
 	{name: "pings too often", ask: pings, want: `goaway ENHANCE_YOUR_CALM "too_many_pings", closed true`},
 }
+
+// many is n headers of about `size` bytes each.
+func many(n, size int) (fields [][2]string) {
+	for i := range n {
+		fields = append(fields, field(fmt.Sprintf("x-many-%d", i), strings.Repeat("m", size)))
+	}
+	return fields
+}
+
+func cut(body []byte, n int) []byte { return body[:len(body)-n] }
 
 // putOf is a Put of exactly n bytes.
 func putOf(n int) []byte {

@@ -48,6 +48,8 @@ type stream struct {
 
 const patience = 10 * time.Second
 
+const frameBytesMax = 16384
+
 func dial(endpoint string) (*conn, error) {
 	c, err := net.DialTimeout("tcp", endpoint, patience)
 	if err != nil {
@@ -98,17 +100,18 @@ func (h *conn) take(frame http2.Frame) {
 			h.acked = true
 			return
 		}
+		var changes []http2.Setting
 		f.ForeachSetting(func(setting http2.Setting) error {
 			h.settings = append(h.settings, setting.String())
-			if setting.ID == http2.SettingInitialWindowSize {
-				for _, each := range h.streams {
-					each.window += int64(setting.Val) - h.initial
-				}
-				h.initial = int64(setting.Val)
-			}
+			changes = append(changes, setting)
 			return nil
 		})
-		go h.write(h.framer.WriteSettingsAck)
+		// Nothing may be sent under new settings before they are acknowledged.
+		go func() {
+			if h.write(h.framer.WriteSettingsAck) == nil {
+				h.apply(changes)
+			}
+		}()
 	case *http2.PingFrame:
 		if f.IsAck() {
 			h.pongs++
@@ -151,6 +154,20 @@ func (h *conn) take(frame http2.Frame) {
 			s.closed = true
 		}
 	}
+}
+
+func (h *conn) apply(settings []http2.Setting) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, setting := range settings {
+		if setting.ID == http2.SettingInitialWindowSize {
+			for _, each := range h.streams {
+				each.window += int64(setting.Val) - h.initial
+			}
+			h.initial = int64(setting.Val)
+		}
+	}
+	h.changed.Broadcast()
 }
 
 // describeHeaders keeps what the contract speaks of.
@@ -211,8 +228,17 @@ func (h *conn) request(id uint32, fields [][2]string, end bool) error {
 		for _, f := range fields {
 			h.encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 		}
-		return h.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: h.headers.Bytes(),
-			EndHeaders: true, EndStream: end})
+		block := h.headers.Bytes()
+		first := block[:min(len(block), frameBytesMax)]
+		block = block[len(first):]
+		err := h.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first,
+			EndHeaders: len(block) == 0, EndStream: end})
+		for len(block) > 0 && err == nil {
+			next := block[:min(len(block), frameBytesMax)]
+			block = block[len(next):]
+			err = h.framer.WriteContinuation(id, len(block) == 0, next)
+		}
+		return err
 	})
 }
 
@@ -228,7 +254,7 @@ func (h *conn) data(id uint32, body []byte, end bool) error {
 			h.mu.Unlock()
 			return h.ended // the answer came before the end of the request
 		}
-		n := min(int64(len(body)), 16384)
+		n := min(int64(len(body)), frameBytesMax)
 		if n > 0 {
 			n = min(n, h.window, s.window)
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"keelson.dev/tests/peers/internal/server"
@@ -51,7 +52,7 @@ func check(name, bin string, wanted *regexp.Regexp) (failed int, err error) {
 	}
 	defer s.Stop()
 	ran := 0
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, frameCases) {
 		if !wanted.MatchString(c.name) {
 			continue
 		}
