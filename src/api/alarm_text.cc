@@ -4,7 +4,12 @@
 
 namespace keelson::api {
 
-std::string_view alarm_name(apply::AlarmType type) {
+bool is_known(apply::AlarmType type) {
+  using enum apply::AlarmType;
+  return type == kNone || type == kNoSpace || type == kCorrupt;
+}
+
+std::string alarm_type_text(apply::AlarmType type) {
   switch (type) {
     case apply::AlarmType::kNone:
       return "NONE";
@@ -13,16 +18,14 @@ std::string_view alarm_name(apply::AlarmType type) {
     case apply::AlarmType::kCorrupt:
       return "CORRUPT";
   }
-  return "UNKNOWN";  // alarms come from the log, whose enums are open
+  return std::to_string(static_cast<std::int32_t>(type));
 }
 
 // As protobuf's text form, which leaves out what is zero.
 std::string alarm_text(const apply::AlarmMember& alarm) {
   std::string out;
   if (alarm.member_id != 0) out = fmt::format("memberID:{} ", alarm.member_id);
-  const auto number = static_cast<std::int32_t>(alarm.type);
-  const bool named = number >= 0 && number <= 2;
-  return out + "alarm:" + (named ? std::string(alarm_name(alarm.type)) : std::to_string(number));
+  return out + "alarm:" + alarm_type_text(alarm.type);
 }
 
 }  // namespace keelson::api

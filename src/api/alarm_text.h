@@ -7,8 +7,10 @@
 
 namespace keelson::api {
 
-// "NOSPACE"; "UNKNOWN" for a type of a later release.
-std::string_view alarm_name(apply::AlarmType type);
+// False for a type of a later release: alarms come from the log, whose enums are open.
+bool is_known(apply::AlarmType type);
+// "NOSPACE"; the number of a type not known.
+std::string alarm_type_text(apply::AlarmType type);
 // "memberID:8 alarm:NOSPACE", as in Status.
 std::string alarm_text(const apply::AlarmMember& alarm);
 

@@ -100,9 +100,16 @@ class TxnCall : public Proposing<etcdserverpb::TxnRequest> {
       return [this, view, result = std::move(result)]() mutable {
         waiting_ = 0;
         if (!result) return refuse(result.error());
+        count(result->responses.size());
         answer(encode_txn(context_.header(*view), *result));
       };
     });
+  }
+
+  void count(std::size_t ranges) {
+    auto& metrics = context_.front.shared().metrics;
+    metrics.ranges_read.fetch_add(ranges, std::memory_order_relaxed);
+    if (ranges > 1) metrics.txns_read.fetch_add(1, std::memory_order_relaxed);
   }
 
   void applied(member::Reply reply) override {

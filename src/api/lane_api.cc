@@ -14,7 +14,7 @@ LaneApi::LaneApi(member::Front& front, GrpcMetrics& metrics, const http::ServerO
     : leader_monitor_(front),
       context_{.front = front, .metrics = metrics, .leader_monitor = leader_monitor_},
       watches_(front),
-      endpoints_(context_) {
+      endpoints_(front, metrics, HttpPort::kClient) {
   add_kv(router_, context_);
   add_watch(router_, context_, watches_);
   add_lease(router_, context_);

@@ -159,6 +159,11 @@ RangeAnswer::RangeAnswer(Context& context, http::Call& call,
 
 RangeAnswer::~RangeAnswer() { *alive_ = false; }
 
+void RangeAnswer::start() {
+  context_.front.shared().metrics.ranges_read.fetch_add(1, std::memory_order_relaxed);
+  plan();
+}
+
 void RangeAnswer::plan() {
   switch (plan_.step(kKeysPerSlice)) {
     case mvcc::RangePlan::Status::kMore:

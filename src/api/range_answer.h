@@ -21,7 +21,7 @@ class RangeAnswer {
   RangeAnswer(Context& context, http::Call& call, const etcdserverpb::RangeRequest& request,
               std::shared_ptr<const member::View> view);
   ~RangeAnswer();
-  void start() { plan(); }
+  void start();
 
  private:
   class Body;

@@ -26,6 +26,7 @@ void RangeStreamCall::run(std::string_view) {
 }
 
 void RangeStreamCall::begin(std::shared_ptr<const member::View> view) {
+  context_.front.shared().metrics.ranges_read.fetch_add(1, std::memory_order_relaxed);
   header_ = context_.header(*view);
   limit_ = std::max<std::int64_t>(request_.limit(), 0);
   if (request_.revision() <= 0) request_.set_revision(view->keys.revision);

@@ -153,6 +153,8 @@ std::unique_ptr<RequestHandler> make_simple_handler(
 
 // Who may ask (api.md 8.5, operations.md 3.1): applied to every request before route().
 struct AccessPolicy {
+  // False: nobody is refused and no field is added, as on peers' and metrics' ports.
+  bool applies = true;
   // Origins; empty or "*" = all. Answers that are allowed carry the CORS fields; any OPTIONS is
   // 200.
   std::vector<std::string> cors_origins;

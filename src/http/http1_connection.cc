@@ -366,10 +366,10 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
     if (request_.path == "*" && request_.method == "OPTIONS") return answer_here({}, false);
     const AccessPolicy& access = context_.options.access;
     const std::string_view name = without_port(request_.host);
-    if (!connection_.peer().tls && !listed(access.host_whitelist, name)) {
+    if (access.applies && !connection_.peer().tls && !listed(access.host_whitelist, name)) {
       return answer_here(misdirected(name), false);
     }
-    if (request_.method == "OPTIONS") return answer_here({}, true);
+    if (access.applies && request_.method == "OPTIONS") return answer_here({}, true);
     Route route = context_.requests->route(request_);
     if (!route.handler) return answer_here(not_found_response(), true);
     handler_ = std::move(route.handler);
@@ -570,6 +570,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   }
 
   void append_cors(std::string& head) const {
+    if (!context_.options.access.applies) return;
     const auto& origins = context_.options.access.cors_origins;
     const auto origin = request_.headers.find("Origin");
     const bool all = listed(origins, "*");

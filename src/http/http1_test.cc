@@ -93,6 +93,7 @@ class World {
       ServerOptions options;
       if (d.has("host")) options.access.host_whitelist = {d.text("host")};
       if (d.has("cors")) options.access.cors_origins = {d.text("cors")};
+      options.access.applies = !d.has("no-policy");
       options.http1.head_bytes_max = static_cast<std::size_t>(d.number("head", 1 << 20));
       options.http1.pipelined_bytes_max = static_cast<std::size_t>(d.number("pipelined", 1000));
       server_ = std::make_unique<Server>(lane_, options, nullptr, &router_);

@@ -176,6 +176,8 @@ void Applier::publish() {
   view->applied_term = applied_term_;
   view->space = {.file_bytes = space_.file_bytes, .live_bytes = space_.live_bytes + pending_bytes_};
   view->retired_bytes = state_->index_stats().retired_bytes;
+  view->key_stats = state_->key_stats();
+  view->index_stats = state_->index_stats();
   view->compacting = state_->compacting();
   const auto* self = view->roster->find(shared_.identity.member_id);
   view->linearizable =

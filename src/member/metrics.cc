@@ -50,6 +50,8 @@ Metrics::Metrics(std::shared_ptr<prometheus::Registry> shared)
       lease_expired(counter(*registry, "etcd_debugging_server_lease_expired_total",
                             "Leases found expired by this member.")),
       views_ended(counter(*registry, "keelson_held_views_ended_total",
-                          "Reads ended because they held too much of the past for too long.")) {}
+                          "Reads ended because they held too much of the past for too long.")),
+      lease_ttl_seconds(histogram(*registry, "etcd_debugging_lease_ttl_total",
+                                  "Times to live of leases granted.", exponential(1, 2, 24))) {}
 
 }  // namespace keelson::member

@@ -10,6 +10,8 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 
 #include "base/time.h"
@@ -66,6 +68,10 @@ class Metrics {
   Counter lease_renewed;
   Counter lease_expired;
   Counter views_ended;
+  Histogram lease_ttl_seconds;
+  // etcd_mvcc_range_total and _txn_total, the share of reads that did not go through the log.
+  std::atomic<std::uint64_t> ranges_read{0};
+  std::atomic<std::uint64_t> txns_read{0};
 
  private:
   explicit Metrics(std::shared_ptr<prometheus::Registry> shared);

@@ -168,7 +168,10 @@ void RaftDriver::on(AppliedNotice event) {
     }
   }
   for (const apply::LeaseChange& change : event.lease_changes) {
-    if (change.kind == apply::LeaseChange::Kind::kGranted) shared_.metrics.lease_granted.add();
+    if (change.kind == apply::LeaseChange::Kind::kGranted) {
+      shared_.metrics.lease_granted.add();
+      shared_.metrics.lease_ttl_seconds.observe(change.lease.ttl);
+    }
     if (change.kind == apply::LeaseChange::Kind::kRevoked) shared_.metrics.lease_revoked.add();
   }
   if (event.over_quota) raise_no_space();

@@ -19,6 +19,7 @@
 #include "lease/lessor.h"
 #include "membership/cluster.h"
 #include "mvcc/range.h"
+#include "mvcc/state.h"
 #include "raft/types.h"
 
 namespace keelson::member {
@@ -39,7 +40,9 @@ struct View {
   raft::Term applied_term = 0;
   Space space;
   std::uint64_t retired_bytes = 0;  // of the index, kept only for Views older than this one
-  bool compacting = false;          // the floor was raised and dropping is not done yet
+  mvcc::State::Stats key_stats;
+  mvcc::KeyIndex::Stats index_stats;
+  bool compacting = false;  // the floor was raised and dropping is not done yet
   // This member is the only voter and has applied the first entry of its own term: no other member
   // can have written anything newer, so the latest View answers linearizable reads as it is.
   bool linearizable = false;

@@ -1,0 +1,93 @@
+#include "api/metrics_page.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "api/collector.h"
+#include "api/context.h"
+#include "http/gzip.h"
+
+namespace keelson::api {
+namespace {
+
+constexpr const char* kContentType =
+    "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+prometheus::Gauge& in_flight(prometheus::Registry& registry) {
+  return prometheus::BuildGauge()
+      .Name("promhttp_metric_handler_requests_in_flight")
+      .Help("Scrapes being served.")
+      .Register(registry)
+      .Add({});
+}
+
+prometheus::Counter& served(prometheus::Registry& registry) {
+  return prometheus::BuildCounter()
+      .Name("promhttp_metric_handler_requests_total")
+      .Help("Scrapes by status code.")
+      .Register(registry)
+      .Add({{"code", "200"}});
+}
+
+std::string render(const member::Shared& shared, const member::View& view,
+                   const store::Stats& stats) {
+  std::vector<prometheus::MetricFamily> families = shared.metrics.registry->Collect();
+  for (auto& family : gather({shared, view, stats})) families.push_back(std::move(family));
+  std::sort(families.begin(), families.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families);
+  return std::move(out).str();
+}
+
+class MetricsPage : public http::RequestHandler {
+ public:
+  explicit MetricsPage(member::Front& front)
+      : front_(front), registry_(*front.shared().metrics.registry), waiting_(front) {
+    in_flight(registry_).Increment();
+  }
+  ~MetricsPage() override { in_flight(registry_).Decrement(); }
+
+  void on_request(http::Exchange& exchange) override {
+    const auto accepted = exchange.request().headers.find("Accept-Encoding");
+    const bool gzip = accepted && accepted->find("gzip") != std::string_view::npos;
+    waiting_ = front_.on_store([this, &exchange, gzip](store::Store& store) -> base::Job {
+      return [this, &exchange, gzip, stats = store.stats()] { make(exchange, gzip, stats); };
+    });
+  }
+
+ private:
+  void make(http::Exchange& exchange, bool gzip, const store::Stats& stats) {
+    waiting_ = front_.on_worker([this, &exchange, gzip, stats, &shared = front_.shared(),
+                                 view = front_.view()]() -> base::Job {
+      std::string text = render(shared, *view, stats);
+      if (gzip) text = http::gzip(text);
+      return [this, &exchange, gzip, text = std::move(text)]() mutable {
+        waiting_ = 0;
+        respond(exchange, gzip, std::move(text));
+      };
+    });
+  }
+  void respond(http::Exchange& exchange, bool gzip, std::string text) {
+    http::Headers headers{{"Content-Type", kContentType}};
+    if (gzip) headers.add("Content-Encoding", "gzip");
+    served(registry_).Increment();
+    exchange.respond({.headers = std::move(headers), .body = std::move(text)});
+  }
+
+  member::Front& front_;
+  prometheus::Registry& registry_;
+  Waiting waiting_;
+};
+
+}  // namespace
+
+std::unique_ptr<http::RequestHandler> make_metrics_page(member::Front& front) {
+  return std::make_unique<MetricsPage>(front);
+}
+
+}  // namespace keelson::api
