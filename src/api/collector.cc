@@ -75,8 +75,8 @@ void gather_identity(const Sources& from, Families& out) {
   }
   for (const auto& alarm : *from.view.alarms) {
     out.labelled("etcd_debugging_server_alarms", "Alarms by member and type. 1 is active.",
-                 {{"server_id", membership::id_text(alarm.member_id)},
-                  {"alarm_type", alarm_type_text(alarm.type)}},
+                 {{"alarm_type", alarm_type_text(alarm.type)},
+                  {"server_id", membership::id_text(alarm.member_id)}},
                  1);
   }
 }

@@ -15,12 +15,14 @@ std::unique_ptr<http::RequestHandler> refuse_method() {
 
 }  // namespace
 
-HttpEndpoints::HttpEndpoints(member::Front& front, HttpPort port) : front_(front), port_(port) {
+HttpEndpoints::HttpEndpoints(member::Front& front, const GrpcMetrics& metrics, HttpPort port)
+    : front_(front), metrics_(metrics), port_(port) {
   show_probe_metrics(*front.shared().metrics.registry);
 }
 
 http::Route HttpEndpoints::route(const http::Request& head) {
-  if (head.path == "/metrics") return {.handler = make_metrics_page(front_)};  // by any method
+  if (head.path == "/metrics")
+    return {.handler = make_metrics_page(front_, metrics_)};  // by any method
   const bool version = port_ == HttpPort::kClient && head.path == "/version";
   if (!version && !is_probe(head.path)) return {};
   if (head.method != "GET") return {.handler = refuse_method()};

@@ -8,6 +8,7 @@
 // Anything else is 404. One per io lane; the answers are those of its Front's member.
 #pragma once
 
+#include "api/grpc_metrics.h"
 #include "http/http1.h"
 #include "member/front.h"
 
@@ -17,12 +18,13 @@ enum class HttpPort { kClient, kMetrics };
 
 class HttpEndpoints : public http::RequestRouter {
  public:
-  // `front` outlives it.
-  explicit HttpEndpoints(member::Front& front, HttpPort port = HttpPort::kClient);
+  // `front` and `metrics` outlive it.
+  HttpEndpoints(member::Front& front, const GrpcMetrics& metrics, HttpPort port);
   http::Route route(const http::Request& head) override;
 
  private:
   member::Front& front_;
+  const GrpcMetrics& metrics_;
   const HttpPort port_;
 };
 

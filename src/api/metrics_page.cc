@@ -33,10 +33,15 @@ prometheus::Counter& served(prometheus::Registry& registry) {
       .Add({{"code", "200"}});
 }
 
-std::string render(const member::Shared& shared, const member::View& view,
-                   const store::Stats& stats) {
-  std::vector<prometheus::MetricFamily> families = shared.metrics.registry->Collect();
-  for (auto& family : gather({shared, view, stats})) families.push_back(std::move(family));
+std::string render(const Sources& sources, const GrpcMetrics& calls) {
+  const member::Metrics& metrics = sources.shared.metrics;
+  std::vector<prometheus::MetricFamily> families = metrics.registry->Collect();
+  const auto add = [&families](std::vector<prometheus::MetricFamily> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(families));
+  };
+  add(gather(sources));
+  add(calls.Collect());
+  for (const prometheus::Collectable* one : metrics.collectables) add(one->Collect());
   std::sort(families.begin(), families.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   std::ostringstream out;
@@ -46,8 +51,8 @@ std::string render(const member::Shared& shared, const member::View& view,
 
 class MetricsPage : public http::RequestHandler {
  public:
-  explicit MetricsPage(member::Front& front)
-      : front_(front), registry_(*front.shared().metrics.registry), waiting_(front) {
+  MetricsPage(member::Front& front, const GrpcMetrics& calls)
+      : front_(front), calls_(calls), registry_(*front.shared().metrics.registry), waiting_(front) {
     in_flight(registry_).Increment();
   }
   ~MetricsPage() override { in_flight(registry_).Decrement(); }
@@ -63,8 +68,8 @@ class MetricsPage : public http::RequestHandler {
  private:
   void make(http::Exchange& exchange, bool gzip, const store::Stats& stats) {
     waiting_ = front_.on_worker([this, &exchange, gzip, stats, &shared = front_.shared(),
-                                 view = front_.view()]() -> base::Job {
-      std::string text = render(shared, *view, stats);
+                                 &calls = calls_, view = front_.view()]() -> base::Job {
+      std::string text = render({shared, *view, stats}, calls);
       if (gzip) text = http::gzip(text);
       return [this, &exchange, gzip, text = std::move(text)]() mutable {
         waiting_ = 0;
@@ -80,14 +85,16 @@ class MetricsPage : public http::RequestHandler {
   }
 
   member::Front& front_;
+  const GrpcMetrics& calls_;
   prometheus::Registry& registry_;
   Waiting waiting_;
 };
 
 }  // namespace
 
-std::unique_ptr<http::RequestHandler> make_metrics_page(member::Front& front) {
-  return std::make_unique<MetricsPage>(front);
+std::unique_ptr<http::RequestHandler> make_metrics_page(member::Front& front,
+                                                        const GrpcMetrics& calls) {
+  return std::make_unique<MetricsPage>(front, calls);
 }
 
 }  // namespace keelson::api

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +11,7 @@
 
 #include "api/alarm_text.h"
 #include "api/context.h"
+#include "env/log.h"
 
 namespace keelson::api {
 namespace {
@@ -87,7 +87,7 @@ class HealthProbe : public http::RequestHandler {
                       .body = R"({"health":"true","reason":""})"});
   }
   void unhealthy(http::Exchange& exchange, const std::string& reason) {
-    spdlog::warn("serving /health false reason=\"{}\"", reason);
+    env::log_warn("serving /health false", {{"reason", reason}});
     health_counter(registry(), false).Increment();
     exchange.respond(
         http::text_response(503, fmt::format(R"({{"health":"false","reason":"{}"}})", reason)));
@@ -164,8 +164,7 @@ class ChecksProbe : public http::RequestHandler {
     std::erase_if(asked_.checks,
                   [&](Check check) { return std::erase(names, std::string(name_of(check))) > 0; });
     if (names.empty()) return;
-    spdlog::warn("some health checks cannot be excluded missing-health-checks=\"{}\"",
-                 fmt::join(names, ","));
+    env::log_warn("some health checks cannot be excluded", {{"missing-health-checks", names}});
   }
 
   void next() {
@@ -228,8 +227,8 @@ class ChecksProbe : public http::RequestHandler {
 
   void answer() {
     if (!failed_.empty()) {
-      spdlog::info("Health check error path={} reason=\"{}\"", exchange_->request().path,
-                   fmt::join(failed_, ","));
+      env::log_error("Health check error",
+                     {{"path", exchange_->request().path}, {"failed-checks", failed_}});
       return exchange_->respond(http::text_response(503, lines_));
     }
     const bool verbose = first_value(exchange_->request(), "verbose").has_value();

@@ -298,14 +298,11 @@ StateMachine::AnswerResult StateMachine::dispatch(const etcdserverpb::InternalRa
 }
 
 StateMachine::AnswerResult StateMachine::charge(std::uint64_t cost, AnswerResult answer) {
-  if (cost == 0 || options_.quota_bytes < 0) return answer;
-  const bool over = live_bytes_ + cost > static_cast<std::uint64_t>(options_.quota_bytes);
-  if (!over) {
-    live_bytes_ += cost;
-    return answer;
-  }
+  if (!answer || cost == 0 || options_.quota_bytes < 0) return answer;
+  const bool fits = live_bytes_ + cost < static_cast<std::uint64_t>(options_.quota_bytes);
+  live_bytes_ += cost;
+  if (fits) return answer;
   result_.over_quota = true;
-  if (!answer) return answer;
   return base::fail(Errc::kNoSpace);
 }
 

@@ -4,6 +4,7 @@
 // Any lane; prometheus-cpp counts with atomics.
 #pragma once
 
+#include <prometheus/collectable.h>
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
 #include <prometheus/gauge.h>
@@ -13,6 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/time.h"
 
@@ -56,6 +58,8 @@ class Metrics {
   Metrics();
 
   std::shared_ptr<prometheus::Registry> registry;
+  // Others who can tell a scrape something. Filled before the lanes run; they outlive the lanes.
+  std::vector<const prometheus::Collectable*> collectables;
   Histogram wal_fsync_seconds;
   Gauge wal_write_bytes;  // a gauge named _total: etcd's
   Counter leader_changes;

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <random>
 
+#include "api/http_endpoints.h"
+#include "api/peer_endpoints.h"
 #include "cmd/server/start_log.h"
 #include "env/log.h"
 
@@ -35,11 +37,11 @@ std::string listen_error(const std::string& address, const base::Error& error) {
                      is_unix ? address.substr(5) : address, why);
 }
 
-// Nobody else's business yet.
-class NothingThere : public http::RequestRouter {
- public:
-  http::Route route(const http::Request&) override { return {}; }
-};
+// Hosts and origins are looked at on client ports alone.
+http::ServerOptions without_policy(http::ServerOptions options) {
+  options.access.applies = false;
+  return options;
+}
 
 }  // namespace
 
@@ -49,8 +51,10 @@ class Server::IoLane {
   IoLane(member::Front& front, api::GrpcMetrics& metrics, const http::ServerOptions& options)
       : lane_(front.lane()),
         clients_(front, metrics, options),
-        peers_(front.lane(), options, nullptr, &peer_endpoints_),
-        scrapers_(front.lane(), options, nullptr, &peer_endpoints_) {}
+        peer_endpoints_(front),
+        peers_(front.lane(), without_policy(options), nullptr, &peer_endpoints_),
+        scrape_endpoints_(front, metrics, api::HttpPort::kMetrics),
+        scrapers_(front.lane(), without_policy(options), nullptr, &scrape_endpoints_) {}
 
   env::Lane& lane() { return lane_; }
 
@@ -81,9 +85,10 @@ class Server::IoLane {
 
  private:
   env::Lane& lane_;
-  NothingThere peer_endpoints_;
   api::LaneApi clients_;
+  api::PeerEndpoints peer_endpoints_;
   http::Server peers_;
+  api::HttpEndpoints scrape_endpoints_;
   http::Server scrapers_;
   bool serving_ = false;
   std::vector<std::unique_ptr<env::Stream>> early_;  // bounded by the listeners' limit
