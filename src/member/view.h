@@ -99,13 +99,14 @@ class ViewCache {
     return view_;
   }
   bool holds() const { return view_ != nullptr; }
-
- private:
-  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+  // Before the end of the turn, or where no lane runs any more.
   void drop() {
     view_.reset();
     version_ = kNone;
   }
+
+ private:
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
 
   env::Lane& lane_;
   const ViewCell& cell_;
