@@ -125,6 +125,9 @@ base::Result<Manifest::Opened> Manifest::open(Volume& volume) {
   if (!opened.state) {
     return base::fail(corrupt(path, valid->offset, "segments in ascending order"));
   }
+  // A process that was killed may have left this slot unsynced. What follows from it (files that it
+  // does not name are removed) must not be durable before it is.
+  RETURN_IF_ERROR(opened.manifest->file_->sync());
   opened.store_id = header.store_id;
   opened.manifest->sequence_ = valid->sequence;
   opened.manifest->body_at_ = valid->offset;

@@ -329,7 +329,9 @@ base::Result<> Store::Impl::take_tail(SegmentScan scan, const Chosen& chosen) {
   found_logs_.clear();
   RETURN_IF_ERROR(log_->recover({checkpoint.log_length, checkpoint.log_chain}, buckets_));
   floor_ = synced_floor_ = buckets_.compact_revision(base::kScheduledCompactKey);
-  if (scan.file_bytes == tail_end_) return {};
+  // Synced in any case: this checkpoint counts as durable from now on, and who wrote it may have
+  // been killed before it was.
+  if (scan.file_bytes == tail_end_) return tail_file_->file().sync();
   RETURN_IF_ERROR(tail_file_->file().truncate(tail_end_));
   const std::uint64_t room = volume_.segment_bytes() + volume_.segment_bytes() / 3;
   if (room > tail_end_) {
