@@ -60,17 +60,17 @@ class Client::Stream final : public ClientCall,
     Waiting waiting = std::move(std::get<Waiting>(state_));
     peer_ = picked.endpoint->text;
     auto call = picked.client->start(std::move(waiting.head), *this);
-    for (std::string& message : waiting.messages) call->send(std::move(message));
-    if (waiting.half_closed) call->half_close();
-    if (waiting.paused) call->pause_reading();
-    state_ = Started{std::move(call)};
+    ClientCall& started = *state_.emplace<Started>(std::move(call)).call;
+    if (waiting.paused) started.pause_reading();
+    for (std::string& message : waiting.messages) send(std::move(message));
+    if (waiting.half_closed) half_close();
   }
 
   void send(std::string message) override {
-    if (message.size() > client_.options_.request_bytes_max) return refuse(message.size());
     if (auto* waiting = std::get_if<Waiting>(&state_)) {
       waiting->messages.push_back(std::move(message));
     } else if (auto* started = std::get_if<Started>(&state_)) {
+      if (message.size() > client_.options_.request_bytes_max) return refuse(message.size());
       started->call->send(std::move(message));
     }
   }

@@ -211,11 +211,16 @@ TEST(Client, Bounds) {
   Options options = cluster.options();
   options.request_bytes_max = 1000;
   options.waiting_calls_max = 1;
+  cluster.members[0]->start();
   cluster.connect(std::move(options));
   pb::PutRequest large;
   large.set_value(std::string(1000, 'x'));
   EXPECT_EQ(Asked(cluster, kPut, large).status().message,
             "trying to send message larger than max (1003 vs. 1000)");
+  cluster.world.run_for(base::Seconds(1));
+  EXPECT_EQ(cluster.members[0]->heard.size(), 0u);
+  cluster.members[0]->kill();
+  cluster.world.run_for(base::Seconds(1));
   Asked first(cluster, kRange);
   EXPECT_EQ(Asked(cluster, kRange).status().code, StatusCode::kResourceExhausted);
   EXPECT_FALSE(first.answer.has_value());

@@ -10,6 +10,18 @@
 #include "cmd/ctl/go_text.h"
 
 namespace keelson::cmd::ctl {
+const Command* find_subcommand(const Command& command, std::string_view name) {
+  const Command* found = nullptr;
+  std::size_t sharing = 0;  // how many begin so
+  for (const Command* candidate : command.subcommands) {
+    if (candidate->name() == name) return candidate;
+    if (!candidate->name().starts_with(name)) continue;
+    ++sharing;
+    found = candidate;
+  }
+  return sharing == 1 ? found : nullptr;
+}
+
 namespace {
 
 constexpr FlagSpec kHelpFlag{.name = "help", .shorthand = 'h'};
@@ -68,18 +80,6 @@ std::size_t find_word(const std::vector<std::string>& line, const Flags& flags) 
     }
   }
   return line.size();
-}
-
-const Command* find_subcommand(const Command& command, std::string_view name) {
-  const Command* found = nullptr;
-  std::size_t sharing = 0;  // how many begin so
-  for (const Command* candidate : command.subcommands) {
-    if (candidate->name() == name) return candidate;
-    if (!candidate->name().starts_with(name)) continue;
-    ++sharing;
-    found = candidate;
-  }
-  return sharing == 1 ? found : nullptr;
 }
 
 // Walks down the tree; `line` loses the names.
@@ -220,7 +220,7 @@ std::string usage_text(const Path& path, std::string_view program) {
   const Path parents(path.begin(), path.end() - (is_root ? 0 : 1));
   std::string out = "Usage:\n";
   if (command.run != nullptr) {
-    out += fmt::format("  {} {}{}\n", path_name(parents, program), command.use, command.flags_word);
+    out += fmt::format("  {} {} [flags]\n", path_name(parents, program), command.use);
   }
   if (!command.subcommands.empty()) {
     out += fmt::format("  {} [command]\n", name);
@@ -262,7 +262,7 @@ Outcome run_command_line(const Command& root, Output& output, std::string progra
     const std::size_t at = find_word(rest, flags);
     if (at < rest.size()) return base::fail(unknown_command(root, program, rest[at]));
   }
-  if (auto parsed = flags.parse(rest); !parsed) {
+  if (auto parsed = flags.parse(rest); !parsed && !path.back()->takes_anything) {
     return base::fail(usage_error(path, program, parsed.error()));
   }
   if (flags.flag("help") || path.back()->run == nullptr) {
@@ -284,8 +284,8 @@ std::optional<Parsed> parse_line(std::span<const Command* const> commands,
   Flags flags;
   flags.add(path.back()->flags);
   flags.add({&kHelpFlag, 1});
-  if (!flags.parse(rest)) return std::nullopt;
-  return Parsed{path.back(), std::move(flags)};
+  const bool right = flags.parse(rest).ok();
+  return Parsed{path.back(), std::move(flags), right};
 }
 
 }  // namespace keelson::cmd::ctl

@@ -36,7 +36,7 @@ struct Command {
   Run run = nullptr;  // nullptr: a group
   // The words it takes as its one argument; anything else is a usage error.
   std::span<const std::string_view> words = {};
-  std::string_view flags_word = " [flags]";  // ends the usage line
+  bool takes_anything = false;  // runs whatever flags it was given
 
   std::string_view name() const { return use.substr(0, use.find(' ')); }
 };
@@ -63,10 +63,14 @@ Outcome run_command_line(const Command& root, Output& output, std::string progra
 struct Parsed {
   const Command* command;
   Flags flags;
+  bool flags_are_right;
 };
-// nullopt: no such command, or flags it does not take.
+// nullopt: no such command.
 std::optional<Parsed> parse_line(std::span<const Command* const> commands,
                                  const std::vector<std::string>& words);
+
+// By name, or by a prefix that no other has; nullptr: none.
+const Command* find_subcommand(const Command& command, std::string_view name);
 
 std::string usage_text(const Path& path, std::string_view program);
 std::string help_text(const Path& path, std::string_view program);

@@ -395,9 +395,7 @@ std::string size_text(std::uint64_t bytes) {
 
 namespace {
 
-bool is_html(char32_t c) {
-  return c == '<' || c == '>' || c == '&' || c == 0x2028 || c == 0x2029;
-}
+bool is_html(char32_t c) { return c == '<' || c == '>' || c == '&' || c == 0x2028 || c == 0x2029; }
 
 }  // namespace
 

@@ -51,7 +51,8 @@ std::string log_text(const LogLine& line) {
     if (!line.caller.empty()) object.key("caller") += json_string(line.caller);
     object.key("msg") += json_string(line.message, Html::kPlain);
     for (const LogField& field : line.fields) {
-      object.key(field.name) += field.name == "attempt" ? field.value : json_string(field.value, Html::kPlain);
+      object.key(field.name) +=
+          field.name == "attempt" ? field.value : json_string(field.value, Html::kPlain);
     }
   }
   return out + "\n";

@@ -1,8 +1,9 @@
 // Output: where a command writes. Gathered and written out in whole pieces, so that lines of the
-// same moment leave together.
+// same moment leave together. From any thread: a client's lane prints what comes.
 #pragma once
 
 #include <cstdio>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -12,18 +13,23 @@ class Output {
  public:
   virtual ~Output() = default;
   // To stdout, kept until flush().
-  void print(std::string_view text) { pending_ += text; }
+  void print(std::string_view text) {
+    const std::scoped_lock lock(mutex_);
+    pending_ += text;
+  }
   void print_line(std::string_view text) {
+    const std::scoped_lock lock(mutex_);
     pending_ += text;
     pending_ += '\n';
   }
   void flush() {
-    if (!pending_.empty()) write_out(pending_);
-    pending_.clear();
+    const std::scoped_lock lock(mutex_);
+    write_pending();
   }
   // To stderr, at once; what was printed before leaves first.
   void complain(std::string_view text) {
-    flush();
+    const std::scoped_lock lock(mutex_);
+    write_pending();
     write_error(text);
   }
 
@@ -32,6 +38,12 @@ class Output {
   virtual void write_error(std::string_view text) = 0;
 
  private:
+  void write_pending() {
+    if (!pending_.empty()) write_out(pending_);
+    pending_.clear();
+  }
+
+  std::mutex mutex_;
   std::string pending_;
 };
 

@@ -89,8 +89,11 @@ class JsonPrinter final : public Printer {
     {
       JsonWriter object(out, '{', '}');
       object.key("Header") += json_text(response.header());
-      {
-        JsonWriter events(object.key("Events"), '[', ']');
+      std::string& after_events = object.key("Events");
+      if (response.canceled()) {  // Go's nil slice
+        after_events += "null";
+      } else {
+        JsonWriter events(after_events, '[', ']');
         for (const auto& event : response.events()) events.element() += json_text(event);
       }
       object.key("CompactRevision") += number(response.compact_revision());

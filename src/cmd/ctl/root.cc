@@ -2,8 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "cmd/ctl/absent_commands.h"
+#include "cmd/ctl/cluster_commands.h"
 #include "cmd/ctl/kv_commands.h"
+#include "cmd/ctl/lease_commands.h"
 #include "cmd/ctl/session.h"
+#include "cmd/ctl/txn_command.h"
+#include "cmd/ctl/watch_command.h"
 
 namespace keelson::cmd::ctl {
 namespace {
@@ -38,10 +43,41 @@ constexpr Command kOptionsCommand = {
     .run = run_options,
 };
 
-// The order in which suggestions come.
+Outcome run_help(Invocation& invocation) {
+  Path path = {invocation.path.front()};
+  for (const std::string& name : invocation.arguments()) {
+    const Command* next = find_subcommand(*path.back(), name);
+    if (next == nullptr && path.size() > 1) break;
+    if (next == nullptr) {
+      invocation.output.complain(
+          fmt::format("Unknown help topic [{}]\n{}",
+                      fmt::format("`{}`", fmt::join(invocation.arguments(), "` `")),
+                      usage_text(path, invocation.program)));
+      return {};
+    }
+    path.push_back(next);
+  }
+  invocation.output.print(help_text(path, invocation.program));
+  return {};
+}
+
+constexpr Command kHelpCommand = {
+    .use = "help [command]",
+    .summary = "Shows help for a command",
+    .description = "",
+    .group = Group::kUtility,
+    .run = run_help,
+};
+
+// In the order in which suggestions come.
 constexpr const Command* kRootCommands[] = {
-    &kGetCommand,        &kPutCommand,     &kDelCommand,
-    &kCompactionCommand, &kVersionCommand, &kOptionsCommand,
+    &kGetCommand,        &kPutCommand,        &kDelCommand,        &kTxnCommand,
+    &kCompactionCommand, &kAlarmCommand,      &kDefragCommand,     &kEndpointCommand,
+    &kMoveLeaderCommand, &kWatchCommand,      &kVersionCommand,    &kLeaseCommand,
+    &kMemberCommand,     &kSnapshotCommand,   &kMakeMirrorCommand, &kLockCommand,
+    &kElectCommand,      &kAuthCommand,       &kUserCommand,       &kRoleCommand,
+    &kCheckCommand,      &kCompletionCommand, &kDowngradeCommand,  &kOptionsCommand,
+    &kHelpCommand,
 };
 
 }  // namespace

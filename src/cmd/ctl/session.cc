@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "client/endpoint.h"
+#include "cmd/ctl/input.h"
 #include "cmd/ctl/log.h"
 
 namespace keelson::cmd::ctl {
@@ -56,13 +57,6 @@ std::string log_variable(std::string_view level, std::string_view message,
                    .caller = "ctl/session.cc",
                    .message = message,
                    .fields = {{"environment-variable", std::string(variable)}}});
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto is_space = [](char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; };
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
 }
 
 constexpr client::Rpc<pb::AuthenticateRequest, pb::AuthenticateResponse> kAuthenticate{
@@ -148,7 +142,7 @@ Outcome Session::read_flags(const Flags& flags) {
   }
   options_.endpoints.clear();
   for (const std::string& endpoint : flags.strings("endpoints")) {
-    options_.endpoints.emplace_back(trimmed(endpoint));
+    options_.endpoints.emplace_back(trim_space(endpoint));
   }
   command_timeout_ = flags.duration("command-timeout");
   options_.dial_timeout = flags.duration("dial-timeout");

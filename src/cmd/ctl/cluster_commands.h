@@ -1,0 +1,11 @@
+// endpoint, member, alarm, defrag, move-leader: what is asked of members rather than of the data.
+// cli.md A5.
+#pragma once
+
+#include "cmd/ctl/command.h"
+
+namespace keelson::cmd::ctl {
+
+extern const Command kEndpointCommand, kMemberCommand, kAlarmCommand, kDefragCommand;
+
+}  // namespace keelson::cmd::ctl
