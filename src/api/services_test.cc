@@ -1,10 +1,12 @@
 // Runs testdata/services/*.txt: calls of a client to a whole member on a simulated host.
 //
-//   start [quota=N] [request_bytes=N] [txn_ops=N] [no_fast_renew]   another member, new
+//   start [quota=N] [request_bytes=N] [txn_ops=N] [no_fast_renew] [progress=SECONDS]
+//                                                 another member, new
 //   call SERVICE/METHOD [name=value metadata]     the request in protobuf's text form as input
 //   raw SERVICE/METHOD                            the request as hexadecimal bytes
 //   open SERVICE/METHOD [name=value]   send   half-close   cancel   hear        a stream
 //   wait SECONDS
+//   leader lost | found                           what the member knows of its leader
 //
 // An answer is OK and the message, or the status. Ids of member and cluster are always the same and
 // left out; sizes of files are N.
@@ -74,6 +76,7 @@ class Script {
     if (d.command == "cancel") return cancel();
     if (d.command == "hear") return hear();
     if (d.command == "wait") return wait(std::stoll(d.bare(0)));
+    if (d.command == "leader") return leader(d.bare(0) == "found");
     return "no such command: " + d.command + "\n";
   }
 
@@ -86,6 +89,7 @@ class Script {
       config.request_bytes_max = static_cast<std::size_t>(d.number("request_bytes", 1'572'864));
       config.txn_operations_max = static_cast<std::size_t>(d.number("txn_ops", 128));
       config.fast_lease_keep_alive = !d.has("no_fast_renew");
+      config.watch_progress_interval = base::Seconds(d.number("progress", 600));
     });
     return "ok\n";
   }
@@ -163,6 +167,11 @@ class Script {
     }
     if (auto end = std::exchange(stream_->end, std::nullopt)) out += "end: " + show_status(*end);
     return out.empty() ? "nothing\n" : out;
+  }
+  std::string leader(bool known) {
+    auto& shared = member_->member().shared();
+    shared.progress.leader = known ? shared.identity.member_id : raft::kNone;
+    return "ok\n";
   }
   std::string wait(std::int64_t seconds) {
     member_->world().run_for(base::Seconds(seconds));
