@@ -40,7 +40,7 @@ from member import Member
 VOLATILE = [
     (r"took( =)? [0-9.]+[a-zµ]+", r"took\1 TIME"),
     (r"127\.0\.0\.1:(?!12379|12380)\d+", "SERVER"),
-    (r"(\d+ kB|\d+(\.\d+)? MB)(, (\d+ kB|\d+(\.\d+)? MB))?(, \d+%)?", "SIZE"),
+    (r"\d+(\.\d+)? [kM]?B(, \d+(\.\d+)? [kM]?B)?(, \d+%)?", "SIZE"),
     (r'("DBSize(InUse)?" : |"dbSize(InUse)?":)\d+', r"\1SIZE"),
     (r"throne/[0-9a-f]+", "throne/LEASE"),
     (r"remaining\(\d+s\)", "remaining(TIME)"),
