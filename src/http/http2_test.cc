@@ -138,10 +138,10 @@ class World {
 
   std::string counts(const std::string& path) {
     const MethodStats& stats = *services_.router.find(path)->stats;
-    std::string out = fmt::format("started={} received={} ({} bytes) sent={} ({} bytes)",
-                                  stats.started.value(), stats.received.value(),
-                                  stats.received_bytes.value(), stats.sent.value(),
-                                  stats.sent_bytes.value());
+    std::string out =
+        fmt::format("started={} received={} ({} bytes) sent={} ({} bytes)", stats.started.value(),
+                    stats.received.value(), stats.received_bytes.value(), stats.sent.value(),
+                    stats.sent_bytes.value());
     for (std::size_t i = 0; i < kStatusCodeCount; i++) {
       const std::uint64_t count = stats.handled[i].value();
       if (count == 0) continue;

@@ -102,7 +102,7 @@ class State::Operation {
   Overlay overlay_;              // the newest change of each key in `changes_`
   std::size_t memory_left_;      // for the answer
   std::optional<Errc> answer_error_;
-  Tally tally_;                  // of the writing storage transaction
+  Tally tally_;  // of the writing storage transaction
 };
 
 }  // namespace keelson::mvcc

@@ -31,8 +31,8 @@ struct Directive {
   std::string bare(std::size_t place) const;
 };
 
-// Runs every case of the file in order; fails the current test where output and expectation differ. What
-// `normalize` makes of both is compared, if it is given.
+// Runs every case of the file in order; fails the current test where output and expectation differ.
+// What `normalize` makes of both is compared, if it is given.
 void run_script(const std::string& path,
                 const std::function<std::string(const Directive&)>& handler,
                 const std::function<std::string(const std::string&)>& normalize = nullptr);

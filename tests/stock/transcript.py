@@ -3,6 +3,8 @@
 
     transcript.py FILE --client ETCDCTL --server BINARY [--rewrite]
 
+Exit 1: another answer; 77: the client is not there.
+
 A transcript is commands and what they print, stdout and stderr as they come without the client's own log, then `exit N` if N is not 0:
 
     # A comment.
@@ -134,6 +136,9 @@ def main():
     arguments.add_argument("--server", required=True)
     arguments.add_argument("--rewrite", action="store_true")
     arguments = arguments.parse_args()
+    if not os.access(arguments.client, os.X_OK):
+        print(f"skipped: {arguments.client} is not there")
+        return 77
     steps, rest = parse(arguments.transcript.read_text())
     wrong, written = 0, []
     with Member(arguments.server) as member:

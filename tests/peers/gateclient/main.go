@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ func main() {
 	endpoint := flag.String("endpoint", "", "host:port of a running server; empty: start -subject")
 	subject := flag.String("subject", os.Getenv("KEELSON_BIN"), "server to start (default $KEELSON_BIN, else etcd)")
 	only := flag.String("run", "", "only cases whose name matches this expression")
+	skip := flag.String("skip", "^$", "not the cases whose name matches this expression")
 	within := flag.Duration("within", time.Minute, "time for one case")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
@@ -49,6 +51,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "gateclient:", err)
 		os.Exit(2)
 	}
+	unwanted, err := regexp.Compile(*skip)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gateclient:", err)
+		os.Exit(2)
+	}
+	cases = slices.DeleteFunc(cases, func(c testCase) bool { return unwanted.MatchString(c.name) })
 	if *endpoint == "" {
 		if *subject == "" {
 			*subject = filepath.Join(filepath.Dir(os.Args[0]), "etcd")
