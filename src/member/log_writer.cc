@@ -99,30 +99,27 @@ void LogWriter::prepare_spare() {
   if (!request) return;
   shared_.any_worker().post([this, request = *std::move(request)]() mutable {
     auto maker = wal::SpareMaker::begin(files_, std::move(request));
-    if (maker) return make_spare(std::make_shared<wal::SpareMaker>(*std::move(maker)));
-    env::log_warn("cannot prepare a file of the write-ahead log",
-                  {{"error", maker.error().message()}});
-    lane_.post([this] {
-      lane_.after(kSpareRetry, [this] {
-        wal_->spare_failed();
-        if (!stopped_) prepare_spare();
-      });
+    if (!maker) return spare_failed(maker.error());
+    make_spare(std::make_shared<wal::SpareMaker>(*std::move(maker)));
+  });
+}
+
+// On a worker. A disk that is full or sick is not asked again at once.
+void LogWriter::spare_failed(const wal::Error& error) {
+  env::log_warn("cannot prepare a file of the write-ahead log", {{"error", error.message()}});
+  lane_.post([this] {
+    if (stopped_) return;
+    lane_.after(kSpareRetry, [this] {
+      wal_->spare_failed();
+      if (!stopped_) prepare_spare();
     });
   });
 }
 
 void LogWriter::make_spare(std::shared_ptr<wal::SpareMaker> maker) {
   auto done = maker->step();
-  if (!done || *done) {
-    lane_.post([this, maker, ok = done.ok()] {
-      if (ok) {
-        wal_->add_spare(maker->finish());
-      } else {
-        wal_->spare_failed();
-      }
-    });
-    return;
-  }
+  if (!done) return spare_failed(done.error());
+  if (*done) return lane_.post([this, maker] { wal_->add_spare(maker->finish()); });
   // Steps rest in between; the timer is the log lane's, the work a worker's.
   lane_.post([this, maker = std::move(maker)]() mutable {
     if (stopped_) return;

@@ -55,6 +55,7 @@ class LogWriter {
   void flush(std::vector<raft::Message> responses);
   void record_snapshot(raft::Snapshot snapshot);
   void prepare_spare();
+  void spare_failed(const wal::Error& error);
   void make_spare(std::shared_ptr<wal::SpareMaker> maker);
   void purge();
 

@@ -110,10 +110,14 @@ class Server:
             self.process.send_signal(signal.SIGKILL)
         if self.process:
             self.process.wait()
+        self.hang_up()
+
+    def hang_up(self):
         while self.connections:
             self.connections.pop().close()
 
     def terminate(self):
+        self.hang_up()
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
@@ -213,7 +217,7 @@ class Grpc:
         self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.input = b""
-        self.next_stream, self.stream = 1, 0
+        self.next_stream, self.stream, self.last_begun = 1, 0, None
         self.window = self.initial_window = self.stream_window = 65535
         window = b"\0\x04" + (0x7FFFFFFF).to_bytes(4, "big")
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(4, 0, 0, window)
@@ -257,10 +261,13 @@ class Grpc:
             self.window += int.from_bytes(payload, "big")
         elif kind == 8 and stream == self.stream:
             self.stream_window += int.from_bytes(payload, "big")
-        elif kind == 7 and int.from_bytes(payload[:4], "big") < self.stream:
-            raise Refused("GOAWAY")  # the stream was not begun
+        elif kind == 7:
+            self.last_begun = int.from_bytes(payload[:4], "big")
+            if self.last_begun < self.stream:
+                raise Refused("GOAWAY")  # the stream was not begun
         elif kind == 3 and stream == self.stream:
-            raise Refused(f"RST_STREAM {int.from_bytes(payload, 'big')}")
+            error = int.from_bytes(payload, "big")
+            raise (Refused if error == 7 else Broken)(f"RST_STREAM {error}")  # 7: it was not begun
         return kind, flags, stream, payload
 
     def send(self, octets):
@@ -273,6 +280,8 @@ class Grpc:
         """The answer's bytes. Refused: the server said no. Broken: unknown."""
         self.stream, self.stream_window = self.next_stream, self.initial_window
         self.next_stream += 2
+        if self.last_begun is not None:
+            raise Refused("GOAWAY")
         head = b"".join(self.header(name, value) for name, value in (
             (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost"),
             ("content-type", "application/grpc"), ("te", "trailers")))
