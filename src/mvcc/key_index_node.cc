@@ -11,8 +11,16 @@ static_assert(std::endian::native == std::endian::little);
 
 std::size_t common_prefix(std::string_view a, std::string_view b) {
   const std::size_t limit = std::min({a.size(), b.size(), kInlineKeyMax});
-  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + limit, b.begin()).first -
-                                  a.begin());
+  std::size_t at = 0;
+  for (; at + 8 <= limit; at += 8) {
+    std::uint64_t left, right;
+    std::memcpy(&left, a.data() + at, 8);
+    std::memcpy(&right, b.data() + at, 8);
+    if (left == right) continue;
+    return at + static_cast<std::size_t>(std::countr_zero(left ^ right)) / 8;
+  }
+  while (at < limit && a[at] == b[at]) at++;
+  return at;
 }
 
 std::size_t lines_for(std::size_t bytes) { return (bytes + kAllocatorBytes + kLine - 1) / kLine; }

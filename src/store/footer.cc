@@ -283,46 +283,69 @@ base::Result<> FooterKeys::read_block() {
   return {};
 }
 
-bool FooterKeys::decode_entry() {
+bool FooterKeys::decode_entry(std::string_view previous, Decoded& out) {
   const auto shared = base::take_varint(rest_), added = base::take_varint(rest_);
-  if (!shared || !added || *shared > key_.size() || *added > rest_.size()) return false;
-  key_.resize(*shared);
-  key_.append(rest_.substr(0, *added));
+  if (!shared || !added || *shared > previous.size() || *added > rest_.size()) return false;
+  out.key.assign(previous.substr(0, *shared));
+  out.key.append(rest_.substr(0, *added));
   rest_.remove_prefix(*added);
   const auto ordinal = base::take_varint(rest_), size = base::take_varint(rest_);
   if (!ordinal || !size || *ordinal >= segment_.records()) return false;
-  row_ = {.key = key_,
-          .ordinal = static_cast<std::uint32_t>(*ordinal),
-          .bytes = static_cast<std::uint32_t>(*size >> 1),
-          .tombstone = (*size & 1) != 0,
-          .mod = segment_.revision(*ordinal)};
-  if (row_.tombstone) return true;
+  out.row = {.ordinal = static_cast<std::uint32_t>(*ordinal),
+             .bytes = static_cast<std::uint32_t>(*size >> 1),
+             .tombstone = (*size & 1) != 0};
+  segment_.array().prefetch(*ordinal);
+  if (out.row.tombstone) return true;
   const auto age = base::take_varint(rest_), version = base::take_varint(rest_),
              lease = base::take_varint(rest_);
   if (!age || !version || !lease) return false;
-  row_.create_revision =
-      static_cast<std::int64_t>(static_cast<std::uint64_t>(row_.mod.main) - *age);
-  row_.version = static_cast<std::int64_t>(*version);
-  row_.lease = static_cast<std::int64_t>(*lease);
+  out.age = *age;
+  out.row.version = static_cast<std::int64_t>(*version);
+  out.row.lease = static_cast<std::int64_t>(*lease);
   return true;
 }
 
+void FooterKeys::complete(Decoded& decoded) const {
+  KeyRow& row = decoded.row;
+  row.key = decoded.key;
+  row.mod = segment_.revision(row.ordinal);
+  if (row.tombstone) return;
+  row.create_revision =
+      static_cast<std::int64_t>(static_cast<std::uint64_t>(row.mod.main) - decoded.age);
+}
+
+base::Result<> FooterKeys::decode_some() {
+  std::string_view previous = ahead_end_ == 0 ? std::string_view() : ahead_[ahead_end_ - 1].key;
+  const std::string last(previous);  // its place is about to be used again
+  previous = last;
+  ahead_next_ = ahead_end_ = 0;
+  std::size_t end = 0;
+  for (; end < kAhead && entries_left_ > 0; end++, entries_left_--) {
+    if (!decode_entry(previous, ahead_[end])) {
+      rest_ = {};  // what follows makes no sense either
+      return base::fail(corrupt(segment_.file().path(), next_block_ - block_.size(),
+                                "entries of a block of keys"));
+    }
+    previous = ahead_[end].key;
+  }
+  ahead_end_ = end;
+  for (std::size_t i = 0; i < end; i++) complete(ahead_[i]);
+  return {};
+}
+
 base::Result<bool> FooterKeys::next() {
-  while (entries_left_ == 0) {
+  while (ahead_next_ == ahead_end_ && entries_left_ == 0) {
     if (next_block_ == segment_.footer().trailer) {
       if (rows_read_ == segment_.records()) return false;
       return base::fail(corrupt(segment_.file().path(), next_block_,
                                 fmt::format("{} keys before", segment_.records())));
     }
     RETURN_IF_ERROR(read_block());
-    key_.clear();
+    ahead_next_ = ahead_end_ = 0;  // the first of a block shares nothing
   }
-  entries_left_--;
+  if (ahead_next_ == ahead_end_) RETURN_IF_ERROR(decode_some());
+  row_ = ahead_[ahead_next_++].row;
   rows_read_++;
-  if (!decode_entry()) {
-    return base::fail(
-        corrupt(segment_.file().path(), next_block_ - block_.size(), "entries of a block of keys"));
-  }
   return true;
 }
 

@@ -7,6 +7,7 @@
 //   MemoryKeys      the same walk over records that have no footer yet
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -138,7 +139,8 @@ struct OpenedFooter {
 base::Result<OpenedFooter> open_footer(const env::File& file, std::uint64_t segment_id,
                                        std::uint64_t end);
 
-// Keys of a sealed segment, which outlives it.
+// Keys of a sealed segment, which outlives it. Decodes some rows ahead: a row's revision lies
+// anywhere in the segment's array, and so the memory has time to come.
 class FooterKeys final : public KeySource {
  public:
   explicit FooterKeys(const Segment& segment)
@@ -146,8 +148,17 @@ class FooterKeys final : public KeySource {
   base::Result<bool> next() override;
 
  private:
+  static constexpr std::size_t kAhead = 16;
+  struct Decoded {
+    KeyRow row;  // all but the key; until complete() without revisions
+    std::uint64_t age = 0;
+    std::string key;
+  };
   base::Result<> read_block();
-  bool decode_entry();
+  base::Result<> decode_some();
+  // The next entry of the block, whose key may begin with a part of `previous`.
+  bool decode_entry(std::string_view previous, Decoded& out);
+  void complete(Decoded& decoded) const;
 
   const Segment& segment_;
   std::uint64_t next_block_;
@@ -155,7 +166,8 @@ class FooterKeys final : public KeySource {
   std::string block_;
   std::string_view rest_;
   std::uint32_t entries_left_ = 0;
-  std::string key_;
+  std::array<Decoded, kAhead> ahead_;
+  std::size_t ahead_next_ = 0, ahead_end_ = 0;  // those not yet handed out
 };
 
 }  // namespace keelson::store

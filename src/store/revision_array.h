@@ -63,6 +63,13 @@ class RevisionArray {
   std::int64_t base() const { return base_; }
   Place operator[](std::size_t ordinal) const;
   std::uint64_t offset(std::size_t ordinal) const;
+  // Fetches what operator[] will read.
+  void prefetch(std::size_t ordinal) const {
+    if (wide_) return __builtin_prefetch(&places_[ordinal]);
+    const Block& block = blocks_[ordinal / kBlockPairs];
+    __builtin_prefetch(block.m);
+    __builtin_prefetch(block.so);
+  }
   // The ordinal of exactly this revision.
   std::optional<std::size_t> find(base::Revision revision) const;
   // The ordinal of the first record >= `revision`; size() if there is none.
