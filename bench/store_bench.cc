@@ -48,7 +48,10 @@ struct Scratch {
 };
 
 struct Bench {
-  Bench() : files(std::make_unique<env::posix::Files>()) { open(); }
+  explicit Bench(std::string value_of_all = std::string(270, 'v'))
+      : files(std::make_unique<env::posix::Files>()), value(std::move(value_of_all)) {
+    open();
+  }
 
   void open() {
     store.reset();
@@ -117,11 +120,11 @@ struct Bench {
   };
   Scratch scratch;
   std::unique_ptr<env::FileSystem> files;
+  const std::string value;
   std::unique_ptr<Store> store;
   std::shared_ptr<base::Batch> batch = std::make_shared<base::Batch>();
   std::map<std::uint64_t, History> versions;
   std::vector<Revision> dead;
-  const std::string value = std::string(270, 'v');
   std::int64_t revision = 1;
   std::uint64_t applied = 0;
   std::uint64_t loaded = 0;
@@ -219,6 +222,52 @@ void update_and_collect(benchmark::State& state) {
   state.counters["disk/live peak"] = peak;
 }
 BENCHMARK(update_and_collect)->Iterations(5000)->Unit(benchmark::kMicrosecond);
+
+// 300,000 keys of 1 KB, 600,000 updates of random ones, a compaction every 100,000 (the argument):
+// what collection rewrites for each byte it frees, and how much larger the files are than what
+// lives in them.
+void rewritten_per_freed(benchmark::State& state) {
+  Bench bench(std::string(1000 - 70, 'v'));
+  constexpr std::uint64_t kKeys = 300'000, kUpdates = 600'000;
+  bench.fill(kKeys);
+  base::Random random(4);
+  double peak = 0;
+  const auto measure = [&] {
+    const Space space = bench.store->space();
+    peak = std::max(peak,
+                    static_cast<double>(space.file_bytes) / static_cast<double>(space.live_bytes));
+    return space;
+  };
+  for (auto _ : state) {
+    for (std::uint64_t done = 0; done < kUpdates; done += 200) {
+      for (int i = 0; i < 200; i++) bench.put(random.below(kKeys));
+      bench.commit();
+      if (done % 10'000 == 9'800) {
+        bench.checkpoint();
+        bench.settle();
+        measure();
+      }
+      if ((done + 200) % static_cast<std::uint64_t>(state.range(0)) != 0) continue;
+      bench.compact();
+      bench.settle();
+    }
+  }
+  const Stats stats = bench.store->stats();
+  const Space space = measure();
+  state.SetItemsProcessed(kUpdates);
+  state.counters["rewritten/freed"] =
+      static_cast<double>(stats.collected_bytes_rewritten) /
+      static_cast<double>(std::max<std::uint64_t>(stats.collected_bytes_freed, 1));
+  state.counters["freed MB"] = static_cast<double>(stats.collected_bytes_freed) / 1e6;
+  state.counters["disk/live end"] =
+      static_cast<double>(space.file_bytes) / static_cast<double>(space.live_bytes);
+  state.counters["disk/live peak"] = peak;
+}
+BENCHMARK(rewritten_per_freed)
+    ->Arg(20'000)
+    ->Arg(100'000)
+    ->Iterations(1)
+    ->Unit(benchmark::kMillisecond);
 
 // Argument: keys. Opening and merging the footers, page cache warm.
 void start(benchmark::State& state) {
