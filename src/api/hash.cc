@@ -44,10 +44,23 @@ KeysHasher::~KeysHasher() = default;
 
 void KeysHasher::begin(std::int64_t revision) {
   const auto view = front_.view();
+  if (view->compaction_hashes->expects(revision)) return await_compaction(revision);
+  if (const auto* known = view->compaction_hashes->find(revision)) {
+    waiting_ = front_.on_worker([this, view, known]() -> base::Job {
+      return [this, view, known] {
+        waiting_ = 0;
+        done_(KeysHash{.view = view,
+                       .hash = known->hash,
+                       .revision = known->revision,
+                       .compact_revision = known->compact_revision});
+      };
+    });
+    return;
+  }
   auto cursor = mvcc::HashCursor::make(view->keys, revision);
   if (!cursor) {
     waiting_ = front_.on_worker([this, errc = cursor.error()]() -> base::Job {
-      return [this, errc] { done_(base::fail(errc)); };
+      return [this, errc] { done_(base::fail(status_of(errc))); };
     });
     return;
   }
@@ -56,13 +69,24 @@ void KeysHasher::begin(std::int64_t revision) {
   slice();
 }
 
+void KeysHasher::await_compaction(std::int64_t revision) {
+  waiting_ = front_.when(
+      [revision](const member::View& view) { return !view.compaction_hashes->expects(revision); },
+      std::nullopt,
+      [this, revision](auto view) {
+        waiting_ = 0;
+        if (!view) return done_(base::fail(status_of(view.error())));
+        begin(revision);
+      });
+}
+
 void KeysHasher::slice() {
   waiting_ = front_.on_worker([this, work = work_]() -> base::Job {
     const bool last = step(work->cursor, *work->hasher, 0, work->hash);
     return [this, work, last] {
       waiting_ = 0;
       if (!last) return slice();
-      if (!work->hash) return done_(base::fail(work->hash.error()));
+      if (!work->hash) return done_(base::fail(status_of(work->hash.error())));
       done_(KeysHash{.view = work->view,
                      .hash = *work->hash,
                      .revision = work->cursor.revision(),
@@ -101,7 +125,7 @@ void StateHasher::slice() {
     return [this, work, last] {
       waiting_ = 0;
       if (!last) return slice();
-      if (!work->hash) return done_(base::fail(work->hash.error()));
+      if (!work->hash) return done_(base::fail(status_of(work->hash.error())));
       done_(StateHash{
           .view = work->view,
           .hash = base::crc32c_combine(*work->hash, work->after.crc, work->after.length)});

@@ -25,14 +25,16 @@ struct KeysHash {
 
 class KeysHasher {
  public:
-  using Done = base::Function<void(base::Result<KeysHash, mvcc::Errc>)>;
-  // `revision` 0: the newest. `done` runs once, not within this call.
+  using Done = base::Function<void(base::Result<KeysHash, http::Status>)>;
+  // `revision` 0: the newest. That of a compaction lately made has the hash made with it. `done`
+  // runs once, not within this call.
   KeysHasher(member::Front& front, std::int64_t revision, Done done);
   ~KeysHasher();
 
  private:
   struct Work;
   void begin(std::int64_t revision);
+  void await_compaction(std::int64_t revision);
   void slice();
 
   member::Front& front_;
@@ -49,7 +51,7 @@ struct StateHash {
 
 class StateHasher {
  public:
-  using Done = base::Function<void(base::Result<StateHash, mvcc::Errc>)>;
+  using Done = base::Function<void(base::Result<StateHash, http::Status>)>;
   StateHasher(member::Front& front, Done done);
   ~StateHasher();
 

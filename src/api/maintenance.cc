@@ -11,6 +11,12 @@
 namespace keelson::api {
 namespace {
 
+// Tells the time since it was made.
+auto timer(Context& context) {
+  env::Clock& clock = context.front.lane().clock();
+  return [&clock, begin = clock.now()] { return clock.now() - begin; };
+}
+
 std::string encode(const apply::AlarmMember& alarm) { return apply::encode_alarm(alarm); }
 
 class StatusCall : public RequestHandler<etcdserverpb::StatusRequest> {
@@ -90,12 +96,14 @@ class HashCall : public RequestHandler<etcdserverpb::HashRequest> {
 
  private:
   void run(std::string_view) override {
-    hashing_.emplace(context_.front, [this](base::Result<StateHash, mvcc::Errc> hash) {
-      if (!hash) return refuse(hash.error());
-      std::string out = header_only(context_.header(*hash->view));
-      base::put_varint_field(out, 2, hash->hash);
-      answer(std::move(out));
-    });
+    hashing_.emplace(context_.front,
+                     [this, timer = timer(context_)](base::Result<StateHash, http::Status> hash) {
+                       if (!hash) return finish(hash.error());
+                       context_.front.shared().metrics.hash_seconds.observe(timer());
+                       std::string out = header_only(context_.header(*hash->view));
+                       base::put_varint_field(out, 2, hash->hash);
+                       answer(std::move(out));
+                     });
   }
   std::optional<StateHasher> hashing_;
 };
@@ -106,15 +114,17 @@ class HashKvCall : public RequestHandler<etcdserverpb::HashKVRequest> {
 
  private:
   void run(std::string_view) override {
-    hashing_.emplace(
-        context_.front, request_.revision(), [this](base::Result<KeysHash, mvcc::Errc> hash) {
-          if (!hash) return refuse(hash.error());
-          std::string out = header_only(context_.header(*hash->view));
-          base::put_varint_field(out, 2, hash->hash);
-          base::put_varint_field(out, 3, static_cast<std::uint64_t>(hash->compact_revision));
-          base::put_varint_field(out, 4, static_cast<std::uint64_t>(hash->revision));
-          answer(std::move(out));
-        });
+    hashing_.emplace(context_.front, request_.revision(),
+                     [this, timer = timer(context_)](base::Result<KeysHash, http::Status> hash) {
+                       if (!hash) return finish(hash.error());
+                       context_.front.shared().metrics.hash_revision_seconds.observe(timer());
+                       std::string out = header_only(context_.header(*hash->view));
+                       base::put_varint_field(out, 2, hash->hash);
+                       base::put_varint_field(out, 3,
+                                              static_cast<std::uint64_t>(hash->compact_revision));
+                       base::put_varint_field(out, 4, static_cast<std::uint64_t>(hash->revision));
+                       answer(std::move(out));
+                     });
   }
   std::optional<KeysHasher> hashing_;
 };

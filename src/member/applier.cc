@@ -41,6 +41,7 @@ Applier::Applier(env::Lane& lane, Shared& shared, Start start)
       boot_term_(start.boot_term),
       stored_(std::move(start.stored)),
       space_(start.space),
+      compaction_hasher_(lane, shared, [this] { on_compaction_hash(); }),
       snapshot_index_(start.snapshot_index),
       releases_(std::make_shared<Releases>(lane, this)),
       inbox_(lane, kUnbounded, [this](std::vector<ApplyWork> works) { on_work(std::move(works)); }),
@@ -118,6 +119,10 @@ void Applier::apply_batch() {
   batch->set_applied(applied_index_, applied_term_);
   state_->begin(*batch, *reader_, space_.live_bytes + pending_bytes_);
   std::vector<raft::Message> responses;
+  // The first compaction of the batch, if all before it is dropped.
+  const bool settled = !state_->compacting();
+  const std::int64_t floor = state_->compact_revision();
+  std::optional<std::int64_t> compacted;
   std::size_t entries = 0, bytes = 0;
   while (!queue_.empty() && entries < kEntriesPerBatch && bytes < kEntryBytesPerBatch) {
     ApplyWork work = std::move(queue_.front());
@@ -126,6 +131,9 @@ void Applier::apply_batch() {
       CHECK_EQ(entry.index, applied_index_ + 1);
       if (shared_.on_apply) shared_.on_apply(entry);
       state_->apply(entry);
+      if (settled && !compacted && state_->compact_revision() != floor) {
+        compacted = state_->compact_revision();
+      }
       applied_index_ = entry.index;
       applied_term_ = entry.term;
       bytes += entry.data.size();
@@ -133,8 +141,14 @@ void Applier::apply_batch() {
     entries += work.entries.size();
     std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
   }
-  if (state_->compacting()) MAYBE(state_->compact_slice(kCompactKeysPerSlice));
+  if (compacted) {
+    // What it drops is dropped from the next batch on: this one's View shows all that is hashed.
+    compaction_hasher_.expect(*compacted);
+  } else if (state_->compacting()) {
+    MAYBE(state_->compact_slice(kCompactKeysPerSlice));
+  }
   finish_batch(std::move(batch), std::move(responses));
+  if (compacted) compaction_hasher_.begin(shared_.views.load(), floor, *compacted);
 }
 
 void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
@@ -174,6 +188,7 @@ void Applier::publish() {
   view->alarms = alarms_;
   view->applied_index = applied_index_;
   view->applied_term = applied_term_;
+  view->compaction_hashes = compaction_hasher_.hashes();
   view->space = {.file_bytes = space_.file_bytes, .live_bytes = space_.live_bytes + pending_bytes_};
   view->retired_bytes = state_->index_stats().retired_bytes;
   view->key_stats = state_->key_stats();
@@ -186,6 +201,13 @@ void Applier::publish() {
     MAYBE(releases->channel.push(std::uint64_t{number}));
   };
   shared_.views.publish(std::move(view));
+}
+
+void Applier::on_compaction_hash() {
+  if (stopped_) return;
+  publish();
+  // Somebody may wait for it.
+  for (const auto& front : shared_.fronts) front->inbox().push_always(AppliedBatch{});
 }
 
 void Applier::tell_fronts(apply::BatchResult& result) {

@@ -84,6 +84,7 @@ class Applier {
   void apply_batch();
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
   void publish();
+  void on_compaction_hash();
   void tell_fronts(apply::BatchResult& result);
   void snapshot_if_due();
   raft::Snapshot capture_snapshot() const;
@@ -111,6 +112,8 @@ class Applier {
   std::uint64_t batches_sent_ = 0;
   std::shared_ptr<const base::RevisionReader> reader_;
   std::shared_ptr<const std::vector<apply::AlarmMember>> alarms_;
+
+  CompactionHasher compaction_hasher_;
 
   raft::Index snapshot_index_;
   std::optional<raft::Snapshot> snapshot_;  // captured, waiting for its checkpoint

@@ -52,6 +52,10 @@ Metrics::Metrics(std::shared_ptr<prometheus::Registry> shared)
       views_ended(counter(*registry, "keelson_held_views_ended_total",
                           "Reads ended because they held too much of the past for too long.")),
       lease_ttl_seconds(histogram(*registry, "etcd_debugging_lease_ttl_total",
-                                  "Times to live of leases granted.", exponential(1, 2, 24))) {}
+                                  "Times to live of leases granted.", exponential(1, 2, 24))),
+      hash_seconds(histogram(*registry, "etcd_mvcc_hash_duration_seconds",
+                             "Time a hash of everything took.", exponential(0.01, 2, 15))),
+      hash_revision_seconds(histogram(*registry, "etcd_mvcc_hash_rev_duration_seconds",
+                                      "Time a hash of keys took.", exponential(0.01, 2, 15))) {}
 
 }  // namespace keelson::member

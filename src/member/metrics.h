@@ -73,6 +73,8 @@ class Metrics {
   Counter lease_expired;
   Counter views_ended;
   Histogram lease_ttl_seconds;
+  Histogram hash_seconds;
+  Histogram hash_revision_seconds;
   // etcd_mvcc_range_total and _txn_total, the share of reads that did not go through the log.
   std::atomic<std::uint64_t> ranges_read{0};
   std::atomic<std::uint64_t> txns_read{0};

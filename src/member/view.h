@@ -17,6 +17,7 @@
 #include "base/storage.h"
 #include "env/lane.h"
 #include "lease/lessor.h"
+#include "member/compaction_hashes.h"
 #include "membership/cluster.h"
 #include "mvcc/range.h"
 #include "mvcc/state.h"
@@ -38,6 +39,7 @@ struct View {
   std::shared_ptr<const std::vector<apply::AlarmMember>> alarms;
   raft::Index applied_index = 0;
   raft::Term applied_term = 0;
+  std::shared_ptr<const CompactionHashes> compaction_hashes;
   Space space;
   std::uint64_t retired_bytes = 0;  // of the index, kept only for Views older than this one
   mvcc::State::Stats key_stats;
