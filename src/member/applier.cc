@@ -14,6 +14,8 @@ constexpr std::size_t kEntryBytesPerBatch = std::size_t{2} << 20;
 constexpr std::size_t kPendingBatchesMax = 1024;
 // Keys looked at by one slice of a compaction: some 100 us.
 constexpr std::size_t kCompactKeysPerSlice = 1000;
+// Batches that the store has not confirmed, beyond which a compaction waits: entries go first.
+constexpr std::size_t kCompactPendingMax = 64;
 // Batches a hub may be behind before it is told to catch up by itself instead.
 constexpr std::size_t kFrontBacklogMax = 4096;
 // Bounded by what the raft core hands out (max committed bytes per Ready) and by P3.
@@ -109,15 +111,35 @@ void Applier::schedule_run() {
 
 void Applier::run() {
   if (stopped_ || stalled()) return;  // stalled: a note of the store comes and runs again
-  if (queue_.empty() && !state_->compacting()) return;
-  apply_batch();
+  const bool may_compact = state_->compacting() && pending_.size() < kCompactPendingMax;
+  // By turns, so that entries wait for one slice at most, and never for that of their own batch.
+  if (!queue_.empty() && !(may_compact && compact_is_next_)) {
+    compact_is_next_ = true;
+    apply_entries();
+  } else if (may_compact) {
+    compact_is_next_ = false;
+    compact_slice();
+  } else {
+    return;
+  }
   if (!queue_.empty() || state_->compacting()) schedule_run();
 }
 
-void Applier::apply_batch() {
+std::shared_ptr<base::Batch> Applier::begin_batch() {
   auto batch = std::make_shared<base::Batch>();
   batch->set_applied(applied_index_, applied_term_);
   state_->begin(*batch, *reader_, space_.live_bytes + pending_bytes_);
+  return batch;
+}
+
+void Applier::compact_slice() {
+  auto batch = begin_batch();
+  MAYBE(state_->compact_slice(kCompactKeysPerSlice));
+  finish_batch(std::move(batch), {});
+}
+
+void Applier::apply_entries() {
+  auto batch = begin_batch();
   std::vector<raft::Message> responses;
   // The first compaction of the batch, if all before it is dropped.
   const bool settled = !state_->compacting();
@@ -141,12 +163,8 @@ void Applier::apply_batch() {
     entries += work.entries.size();
     std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
   }
-  if (compacted) {
-    // What it drops is dropped from the next batch on: this one's View shows all that is hashed.
-    compaction_hasher_.expect(*compacted);
-  } else if (state_->compacting()) {
-    MAYBE(state_->compact_slice(kCompactKeysPerSlice));
-  }
+  // What it drops is dropped from the next batch on: this one's View shows all that is hashed.
+  if (compacted) compaction_hasher_.expect(*compacted);
   finish_batch(std::move(batch), std::move(responses));
   if (compacted) compaction_hasher_.begin(shared_.views.load(), floor, *compacted);
 }
@@ -154,6 +172,8 @@ void Applier::apply_batch() {
 void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
                            std::vector<raft::Message> responses) {
   apply::BatchResult result = state_->finish();
+  // A slice of a compaction that goes on: nobody waits for it.
+  const bool is_silent = responses.empty() && state_->compacting();
   if (result.new_leader_term > boot_term_) own_term_applied_ = true;
   pending_bytes_ += batch->record_bytes();
   pending_.push_back(batch);
@@ -163,6 +183,7 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   publish();
 
   store_->push_always({.batch = std::move(batch), .dead = std::move(result.dead)});
+  if (is_silent) return;
   tell_fronts(result);
   shared_.to_raft_events->push_always(AppliedNotice{
       .responses = std::move(responses),

@@ -15,7 +15,7 @@
 //   raft goes on. P4  A snapshot of the log at S is asked for only once a synced checkpoint >= S is
 //   known (D7).
 //
-// Compaction goes on in slices between batches, one job each.
+// Compaction goes on in slices between batches of entries, by turns, one job each.
 #pragma once
 
 #include <deque>
@@ -81,7 +81,9 @@ class Applier {
   void schedule_run();
   void free_due();
   bool stalled() const;
-  void apply_batch();
+  std::shared_ptr<base::Batch> begin_batch();
+  void apply_entries();
+  void compact_slice();
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
   void publish();
   void on_compaction_hash();
@@ -97,6 +99,7 @@ class Applier {
 
   std::deque<ApplyWork> queue_;
   bool run_scheduled_ = false;
+  bool compact_is_next_ = false;
   bool freeing_ = false;
   bool stopped_ = false;
 
