@@ -134,12 +134,12 @@ std::string reason(watch::Refusal refusal) {
 
 void WatchCall::deliver(const Response& response) {
   using Kind = Response::Kind;
-  std::string head(lane_.header_field(response.revision));
+  std::string& head = lane_.begin_response(response.revision);
   base::put_varint_field(head, kWatchId, static_cast<std::uint64_t>(response.id));
   switch (response.kind) {
     case Kind::kEvents:
       base::put_varint_field(head, kFragment, response.fragment ? 1 : 0);
-      return call_.send(std::move(head), {response.events});
+      return call_.send(head, {&response.events, 1});
     case Kind::kProgress:
       break;
     case Kind::kCreated:
@@ -163,7 +163,7 @@ void WatchCall::deliver(const Response& response) {
       base::put_bytes_field(head, kCancelReason, reason(response.refusal));
       break;
   }
-  call_.send(std::move(head));
+  call_.send(std::string(head));
 }
 
 }  // namespace

@@ -52,6 +52,13 @@ class WatchLane : public member::BatchListener {
   // Field `header` of a WatchResponse at `revision`. The view ends with the next call.
   std::string_view header_field(std::int64_t revision);
 
+  // The beginning of a WatchResponse, to be added to and sent before the next call: one buffer
+  // serves all.
+  std::string& begin_response(std::int64_t revision) {
+    response_ = header_field(revision);
+    return response_;
+  }
+
   void on_batch(const std::shared_ptr<const mvcc::EventBatch>& events) override;
   void on_batches_lost() override;
 
@@ -74,6 +81,7 @@ class WatchLane : public member::BatchListener {
   std::int64_t header_revision_ = -1;
   raft::Term header_term_ = 0;
   std::string header_field_;
+  std::string response_;
 
   watch::Hub::Stats reported_;
 };

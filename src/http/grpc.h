@@ -151,9 +151,9 @@ class Call {
   // One whole encoded message. Above kSendMessageBytesMax the call ends with kResourceExhausted,
   // "trying to send message larger than max (N vs. 2147483647)".
   virtual void send(std::string message) = 0;
-  // One message in parts: `head`, then each of `parts`. Large parts are referenced until sent, so
-  // bytes made once can go to many calls.
-  virtual void send(std::string head, std::vector<base::SharedBytes> parts) = 0;
+  // One message in parts: `head`, then each of `parts`. Small ones are copied, large ones
+  // referenced until sent, so bytes made once can go to many calls.
+  virtual void send(std::string_view head, std::span<const base::SharedBytes> parts) = 0;
   // One message of exactly `length` bytes, asked from `source` as the windows open; bounded memory
   // for any length. What is sent after it waits for it. Not for a call with gzip(): CHECKed. A
   // length above kSendMessageBytesMax is refused as in send(), before the first byte.

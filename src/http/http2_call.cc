@@ -406,18 +406,19 @@ void Http2Call::send(std::string message) {
   begin_answer();
 }
 
-void Http2Call::send(std::string head, std::vector<base::SharedBytes> parts) {
+void Http2Call::send(std::string_view head, std::span<const base::SharedBytes> parts) {
   if (ended_) return;
   std::uint64_t length = head.size();
   for (const auto& part : parts) length += part.size();
   if (length > kSendMessageBytesMax) return refuse_to_send(length);
   if (gzip_) {
-    head.reserve(length);
-    for (const auto& part : parts) head.append(part.view());
-    return send(std::move(head));
+    std::string whole(head);
+    whole.reserve(length);
+    for (const auto& part : parts) whole.append(part.view());
+    return send(std::move(whole));
   }
   count_sent(length);
-  queue_.add_message(std::move(head), std::move(parts));
+  queue_.add_message(head, parts);
   begin_answer();
 }
 

@@ -47,7 +47,7 @@ class Http2Call final : public Call, private DeadlineQueue::Entry {
   const Peer& peer() const override;
   bool gzip() const override { return gzip_; }
   void send(std::string message) override;
-  void send(std::string head, std::vector<base::SharedBytes> parts) override;
+  void send(std::string_view head, std::span<const base::SharedBytes> parts) override;
   void send_streamed(std::uint64_t length, std::unique_ptr<BodySource> source) override;
   void resume() override;
   std::size_t unsent_bytes() const override { return queue_.bytes(); }

@@ -256,7 +256,17 @@ bool Http2Connection::room() const {
   return out_.size() + connection_.stream().unsent() < context_.options.socket_bytes_max;
 }
 
+// What can leave now of the answers, at most: no need to grow the buffer step by step.
+void Http2Connection::reserve_output() {
+  const auto window = nghttp2_session_get_remote_window_size(session_);
+  const std::size_t bytes = std::min({answer_bytes_, context_.options.socket_bytes_max,
+                                      static_cast<std::size_t>(std::max(window, 0))});
+  constexpr std::size_t kSmall = 4096;
+  if (bytes > kSmall) out_.reserve(bytes + bytes / 64);
+}
+
 void Http2Connection::produce() {
+  if (room()) reserve_output();
   while (room()) {
     const std::uint8_t* data = nullptr;
     const ssize_t count = nghttp2_session_mem_send(session_, &data);

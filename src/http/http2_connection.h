@@ -68,6 +68,7 @@ class Http2Connection final : public Protocol {
   void release(Http2Call& call, CancelReason reason);
   void settle_calls();
   void produce();
+  void reserve_output();
   bool room() const;
   void on_ping(const nghttp2_frame& frame);
   void say_goodbye(std::uint32_t error_code, std::string_view why);

@@ -79,7 +79,8 @@ class World {
       const std::string body =
           d.has("bytes") ? std::string(d.number("bytes"), 'a') : d.text("message");
       if (d.has("shared")) {
-        call.send("", {base::SharedBytes(body)});
+        const base::SharedBytes part(body);
+        call.send("", {&part, 1});
       } else {
         call.send(body);
       }

@@ -127,7 +127,7 @@ TEST(SendQueue, TwinOfAString) {
           expected += fake::grpc_message(body, 1);
           break;
         case 2:
-          queue.add_message("head", {base::SharedBytes(body), base::SharedBytes(body)});
+          queue.add_message("head", std::vector(2, base::SharedBytes(body)));
           expected += fake::grpc_message("head" + body + body);
           break;
         case 3: {
@@ -181,7 +181,7 @@ TEST(SendQueue, ReferencesLargeParts) {
   auto owner = std::make_shared<const std::string>(std::string(100'000, 'e'));
   const base::SharedBytes event(owner, *owner);
   SendQueue queues[10];
-  for (auto& queue : queues) queue.add_message("id", {event});
+  for (auto& queue : queues) queue.add_message("id", {&event, 1});
   EXPECT_EQ(owner.use_count(), 12);
   OutputBuffer out;
   queues[0].take(50'000, out);

@@ -24,6 +24,8 @@ class OutputBuffer {
   // copy.
   static constexpr std::size_t kReferenceBytesMin = 4096;
 
+  // So much will be appended or a little more: one allocation instead of growing.
+  void reserve(std::size_t bytes) { tail_.reserve(tail_.size() + bytes); }
   void append(std::string_view bytes) {
     tail_.append(bytes);
     size_ += bytes.size();

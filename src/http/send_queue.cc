@@ -17,16 +17,16 @@ void SendQueue::add_message(std::string message, Compressed compressed) {
   segments_.back().message_ends = true;
 }
 
-void SendQueue::add_message(std::string head, std::vector<base::SharedBytes> parts) {
+void SendQueue::add_message(std::string_view head, std::span<const base::SharedBytes> parts) {
   std::uint64_t length = head.size();
   for (const auto& part : parts) length += part.size();
   add_prefix(length, Compressed::kNo);
   add_copy(head);
-  for (auto& part : parts) {
+  for (const auto& part : parts) {
     if (part.size() < OutputBuffer::kReferenceBytesMin) {
       add_copy(part.view());
     } else {
-      add_shared(std::move(part));
+      add_shared(part);
     }
   }
   segments_.back().message_ends = true;
@@ -49,9 +49,12 @@ void SendQueue::add_prefix(std::uint64_t length, Compressed compressed) {
 }
 
 SendQueue::Segment& SendQueue::open_segment() {
+  bool behind_full = false;
   if (!empty()) {
     Segment& last = segments_.back();
-    if (!last.source && last.shared.empty() && last.owned.size() < kSegmentBytes) return last;
+    const bool copies = !last.source && last.shared.empty();
+    if (copies && last.owned.size() < kSegmentBytes) return last;
+    behind_full = copies;
   } else if (first_ > 0) {
     // Everything is spent: begin again in the first buffer.
     segments_.resize(1);
@@ -63,7 +66,10 @@ SendQueue::Segment& SendQueue::open_segment() {
     first_ = 0;
     return segments_[0];
   }
-  return segments_.emplace_back();
+  Segment& opened = segments_.emplace_back();
+  // Behind a full one it will likely be filled too, and need not be copied while it grows.
+  if (behind_full) opened.owned.reserve(kSegmentBytes + OutputBuffer::kReferenceBytesMin);
+  return opened;
 }
 
 void SendQueue::add_copy(std::string_view bytes) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +26,7 @@ class SendQueue {
 
   // One message: prefix and body.
   void add_message(std::string message, Compressed compressed);
-  void add_message(std::string head, std::vector<base::SharedBytes> parts);
+  void add_message(std::string_view head, std::span<const base::SharedBytes> parts);
   void add_message(std::uint64_t length, std::unique_ptr<BodySource> source);
 
   // What became of take().
