@@ -65,6 +65,44 @@ inline constexpr Rpc<pb::HashKVRequest, pb::HashKVResponse> kHashKv{
 inline constexpr Rpc<pb::MoveLeaderRequest, pb::MoveLeaderResponse> kMoveLeader{
     "/etcdserverpb.Maintenance/MoveLeader", Repeat::kSafely};
 
+inline constexpr Rpc<pb::DowngradeRequest, pb::DowngradeResponse> kDowngrade{
+    "/etcdserverpb.Maintenance/Downgrade"};
+
+inline constexpr Rpc<pb::AuthenticateRequest, pb::AuthenticateResponse> kAuthenticate{
+    "/etcdserverpb.Auth/Authenticate"};
+inline constexpr Rpc<pb::AuthEnableRequest, pb::AuthEnableResponse> kAuthEnable{
+    "/etcdserverpb.Auth/AuthEnable"};
+inline constexpr Rpc<pb::AuthDisableRequest, pb::AuthDisableResponse> kAuthDisable{
+    "/etcdserverpb.Auth/AuthDisable"};
+inline constexpr Rpc<pb::AuthStatusRequest, pb::AuthStatusResponse> kAuthStatus{
+    "/etcdserverpb.Auth/AuthStatus"};
+inline constexpr Rpc<pb::AuthUserAddRequest, pb::AuthUserAddResponse> kUserAdd{
+    "/etcdserverpb.Auth/UserAdd"};
+inline constexpr Rpc<pb::AuthUserGetRequest, pb::AuthUserGetResponse> kUserGet{
+    "/etcdserverpb.Auth/UserGet", Repeat::kSafely};
+inline constexpr Rpc<pb::AuthUserListRequest, pb::AuthUserListResponse> kUserList{
+    "/etcdserverpb.Auth/UserList", Repeat::kSafely};
+inline constexpr Rpc<pb::AuthUserDeleteRequest, pb::AuthUserDeleteResponse> kUserDelete{
+    "/etcdserverpb.Auth/UserDelete"};
+inline constexpr Rpc<pb::AuthUserChangePasswordRequest, pb::AuthUserChangePasswordResponse>
+    kUserChangePassword{"/etcdserverpb.Auth/UserChangePassword"};
+inline constexpr Rpc<pb::AuthUserGrantRoleRequest, pb::AuthUserGrantRoleResponse> kUserGrantRole{
+    "/etcdserverpb.Auth/UserGrantRole"};
+inline constexpr Rpc<pb::AuthUserRevokeRoleRequest, pb::AuthUserRevokeRoleResponse> kUserRevokeRole{
+    "/etcdserverpb.Auth/UserRevokeRole"};
+inline constexpr Rpc<pb::AuthRoleAddRequest, pb::AuthRoleAddResponse> kRoleAdd{
+    "/etcdserverpb.Auth/RoleAdd"};
+inline constexpr Rpc<pb::AuthRoleGetRequest, pb::AuthRoleGetResponse> kRoleGet{
+    "/etcdserverpb.Auth/RoleGet", Repeat::kSafely};
+inline constexpr Rpc<pb::AuthRoleListRequest, pb::AuthRoleListResponse> kRoleList{
+    "/etcdserverpb.Auth/RoleList", Repeat::kSafely};
+inline constexpr Rpc<pb::AuthRoleDeleteRequest, pb::AuthRoleDeleteResponse> kRoleDelete{
+    "/etcdserverpb.Auth/RoleDelete"};
+inline constexpr Rpc<pb::AuthRoleGrantPermissionRequest, pb::AuthRoleGrantPermissionResponse>
+    kRoleGrantPermission{"/etcdserverpb.Auth/RoleGrantPermission"};
+inline constexpr Rpc<pb::AuthRoleRevokePermissionRequest, pb::AuthRoleRevokePermissionResponse>
+    kRoleRevokePermission{"/etcdserverpb.Auth/RoleRevokePermission"};
+
 // Streams.
 inline constexpr std::string_view kRangeStreamPath = "/etcdserverpb.KV/RangeStream";
 inline constexpr std::string_view kWatchPath = "/etcdserverpb.Watch/Watch";

@@ -40,6 +40,7 @@ MAY_DIFFER = [
     ("... in JSON", r'("ID":|"id":|"lease":)[1-9]\d{12,}(?=[,}])', r"\1LEASE"),
     ("... in lists", r"(?m)^[0-9a-f]{16}$", "LEASE"),
     ("gRPC's own log, behind the values of --debug", r"(?s)\n\d{4}/\d\d/\d\d \d\d:\d\d:\d\d .*", "\n"),
+    ("what is left of a lease, in seconds", r'(remaining\()\d+(?=s\))|("ttl":)\d+|("TTL" : )\d+(?=\n"GrantedTTL")', r"\1\2\3LEFT"),
     ("how long something took", r"\b\d+(\.\d+)?(ns|µs|ms|s)\b(?=$|[.\n\",│ ])", "TOOK"),
     ("sizes of files", r"\b\d+(\.\d)? (B|kB|MB)(?=[, │])", "SIZE"),
     ("... in fields and JSON", r'("DBSize(InUse)?" : |"dbSize(InUse)?":)\d+', r"\1SIZE"),
@@ -72,8 +73,16 @@ def strip_help(text):
     return "\n".join(kept)
 
 
-def normalise(data, port, step):
-    text = data.decode("utf-8", "backslashreplace")
+# The id of a member that is added hangs on the time; what each side's server chose is replaced, in either notation.
+def name_members(text, members):
+    for i, member in enumerate(members):
+        text = re.sub(f" *\\b({member}|{int(member, 16)})\\b", f" MEMBER{i}", text)
+    return text
+
+
+def normalise(data, side, step):
+    text = name_members(data.decode("utf-8", "backslashreplace"), side.members)
+    port = side.port
     for _, pattern, instead in MAY_DIFFER:
         text = re.sub(pattern.replace("PORT", str(port)), instead, text)
     text = flatten_table(text)
@@ -94,21 +103,22 @@ class Side:
         self.directory.mkdir()
         self.tool = self.directory / "etcdctl"  # by this name keelsonctl calls itself so
         self.tool.symlink_to(tool)
-        self.leases = []
+        self.leases, self.members = [], []
         self.start_server(server)
 
     def start_server(self, server):
         for _ in range(5):
             self.port, peer = free_port(), free_port()
             self.log = open(self.directory / "server.log", "wb")
-            # What is advertised makes the ids, so it is the same on both sides; nobody goes there.
+            # What is advertised makes the ids, so it is the same on both sides; nobody goes there. This peer port makes
+            # an id that begins with 00, so that a member added later stands behind it in every list.
             self.server = subprocess.Popen(
                 [server, "--name", "m0", "--data-dir", str(self.directory / "data"),
                  "--listen-client-urls", f"http://127.0.0.1:{self.port}",
                  "--advertise-client-urls", "http://127.0.0.1:12379",
                  "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-                 "--initial-advertise-peer-urls", "http://127.0.0.1:12380",
-                 "--initial-cluster", "m0=http://127.0.0.1:12380"],
+                 "--initial-advertise-peer-urls", "http://127.0.0.1:10271",
+                 "--initial-cluster", "m0=http://127.0.0.1:10271"],
                 stdout=self.log, stderr=self.log, cwd=self.directory)
             if self.wait_ready():
                 return
@@ -140,7 +150,7 @@ class Side:
             words.append(f"--endpoints=127.0.0.1:{self.port}")
         for a in arguments:
             a = a.replace("{port}", str(self.port)).replace("{dir}", str(self.directory))
-            words.append(re.sub(r"\{lease(\d+)\}", lambda m: self.leases[int(m.group(1))], a))
+            words.append(self.substitute(a))
         return words
 
     def run(self, arguments, stdin=b"", environment=None, endpoint=True, timeout=30):
@@ -151,15 +161,23 @@ class Side:
         granted = re.match(rb"lease ([0-9a-f]{16}) granted", done.stdout)
         if granted:
             self.leases.append(granted.group(1).decode())
+        added = re.match(rb"Member +([0-9a-f]+) added", done.stdout) or re.match(rb'.*"member":\{"ID":"?(\w+)', done.stdout)
+        if added:
+            text = added.group(1).decode()
+            self.members.append(f"{int(text):x}" if done.stdout.startswith(b'{"header":{"cluster_id":1') else text)
         return done.returncode, done.stdout, done.stderr
 
     def run_step(self, step):
         if not step.meanwhile:
-            return self.run(step.arguments, self.substitute(step.stdin), step.environment, step.endpoint)
+            return self.run(step.arguments, step.stdin, step.environment, step.endpoint)
         return self.run_long(step)
 
-    def substitute(self, data):
-        return re.sub(rb"\{lease(\d+)\}", lambda m: self.leases[int(m.group(1))].encode(), data)
+    def substitute(self, text):
+        """{lease0}: the first lease this side's server granted, {lease-1} the last, 0 if there is none; {member0} likewise."""
+        def chosen(match):
+            ids, i = self.leases if match.group(1) == "lease" else self.members, int(match.group(2))
+            return ids[i] if -len(ids) <= i < len(ids) else "0"
+        return re.sub(r"\{(lease|member)(-?\d+)\}", chosen, text)
 
     def run_long(self, step):
         """A command that stays: its output is read while others run, until there is enough of it."""
@@ -216,7 +234,7 @@ def compare(step, sides, verbose):
     if theirs[0] != ours[0]:
         wrong.append(f"exit code {theirs[0]}, ours {ours[0]}")
     for which, name in ((1, "stdout"), (2, "stderr")):
-        a, b = (normalise(r[which], side.port, step) for r, side in zip((theirs, ours), sides))
+        a, b = (normalise(r[which], side, step) for r, side in zip((theirs, ours), sides))
         if a != b:
             wrong.append(f"{name}:\n  etcdctl\n      {show(theirs[which])}\n  keelsonctl\n      {show(ours[which])}")
     if verbose or wrong:
@@ -233,6 +251,7 @@ def main():
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--only", default="")
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--slow", type=float, default=0, help="name steps that take longer, in seconds")
     options = parser.parse_args()
     for path in (options.keelsonctl, options.etcdctl, options.server):
         if not os.access(path, os.X_OK):
@@ -247,7 +266,10 @@ def main():
             if options.only and options.only not in step.arguments:
                 continue
             count += 1
+            begun = time.monotonic()
             differences += not compare(step, sides, options.verbose)
+            if options.slow and time.monotonic() - begun > options.slow:
+                print(f"{time.monotonic() - begun:.1f} s {step.arguments}")
     finally:
         for side in sides:
             side.stop()

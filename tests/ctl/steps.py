@@ -147,45 +147,45 @@ def leases():
     for wrong in ("grant", "grant x", "grant 1 2", "grant 99999999999", "grant -- -5", "revoke", "revoke xyz", "timetolive",
                   "timetolive xyz", "keep-alive", "keep-alive xyz", "keep-alive 1 2", "list x"):
         yield step("lease " + wrong)
-    yield step("lease grant 2")
+    yield step("lease grant 3")
     for name in ("simple", "json", "fields"):
-        yield step(f"lease keep-alive {{lease2}} -w {name}",
+        yield step(f"lease keep-alive {{lease-1}} -w {name}",
                    meanwhile=[re.compile(rb"(?s)(keepalived|TTL).*(keepalived|TTL)")])
-    yield step("lease keep-alive {lease2} -w table", meanwhile=["END"])
-    yield step("lease keep-alive {lease2}", meanwhile=[re.compile(b"keepalived"), ["lease", "revoke", "{lease2}"],
-                                                       re.compile(b"expired"), "END"])
+    yield step("lease keep-alive {lease-1} -w table", meanwhile=["END"])
+    yield step("lease keep-alive {lease-1}", meanwhile=[re.compile(b"keepalived"), ["lease", "revoke", "{lease-1}"],
+                                                        re.compile(b"expired"), "END"])
 
 
 def watches():
-    seen = re.compile(b"(?s)last")
+    seen, all_seen = re.compile(b"last"), re.compile(b"(?s)(last.*){4}")  # what is waited for is the end of what comes
     for name in FORMATS[:-1]:
         yield step(f"watch w --prefix --prev-kv -w {name}",
                    meanwhile=[0.5, ["put", "w1", "a"], ["put", "w1", "b"], ["del", "w1"], ["put", "other", "x"],
                               ["put", "w2", "last"], re.compile(b"(?s)last|bGFzdA")])
-    yield step("watch w1 -w table --rev=2", meanwhile=["END"])
-    yield step("watch w1 --hex --rev=2", meanwhile=[0.5])
-    yield step("watch w1 w3 --rev=2 -w fields --hex", meanwhile=[re.compile(b"last")])
-    yield step("watch w --prefix --rev=2 -- sh -c 'echo $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE'",
-               meanwhile=[re.compile(b'"last"')])
-    yield step("watch w2 --rev=2 -- sh -c 'exit 3'", meanwhile=["END"])
-    yield step("watch w2 --rev=2 -- sh -c 'kill -9 $$'", meanwhile=["END"])
-    yield step("watch w2 --rev=2 -- ./not-there", meanwhile=["END"])
-    yield step("watch w2 --rev=2 -- not-there", meanwhile=["END"])
+    yield step("watch w1 -w table --rev=30", meanwhile=["END"])
+    yield step("watch w1 --hex --rev=30", meanwhile=[0.5])
+    yield step("watch w1 w3 --rev=30 -w fields --hex", meanwhile=[all_seen])
+    yield step("watch w --prefix --rev=30 -- sh -c 'echo $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE'",
+               meanwhile=[re.compile(b'(?s)("last".*){4}')])
+    yield step("watch w2 --rev=30 -- sh -c 'exit 3'", meanwhile=["END"])
+    yield step("watch w2 --rev=30 -- sh -c 'kill -9 $$'", meanwhile=["END"])
+    yield step("watch w2 --rev=30 -- ./not-there", meanwhile=["END"])
+    yield step("watch w2 --rev=30 -- not-there", meanwhile=["END"])
     yield step("watch", meanwhile=["END"])
     yield step("watch --", meanwhile=["END"])
     yield step("watch a --", meanwhile=["END"])
     yield step("watch a b --prefix", meanwhile=["END"])
     yield step("watch a", environment={"ETCDCTL_WATCH_KEY": "w2"}, meanwhile=["END"])
     yield step("watch a -- echo 1", environment={"ETCDCTL_WATCH_KEY": "w2"}, meanwhile=["END"])
-    yield step("watch --rev=2", environment={"ETCDCTL_WATCH_KEY": "w2"}, meanwhile=[seen])
-    yield step("watch --rev=2 -- echo hello", environment={"ETCDCTL_WATCH_KEY": "w2", "ETCDCTL_WATCH_RANGE_END": "w3"},
-               meanwhile=[re.compile(b"hello")])
+    yield step("watch --rev=30", environment={"ETCDCTL_WATCH_KEY": "w2"}, meanwhile=[all_seen])
+    yield step("watch --rev=30 -- echo hello", environment={"ETCDCTL_WATCH_KEY": "w2", "ETCDCTL_WATCH_RANGE_END": "w3"},
+               meanwhile=[re.compile(b"(?s)(hello.*){4}")])
     yield step("watch", environment={"ETCDCTL_WATCH_RANGE_END": "w3"}, meanwhile=["END"])
     yield step("put c 1")
-    yield step("compaction 20")
+    yield step("compaction 29")
     for name in ("simple", "json", "fields", "protobuf"):
         yield step(f"watch c --rev=3 -w {name}", meanwhile=["END"])
-    yield step("watch -i", meanwhile=[b"watch w2 --rev=2\n", "EOF", "END"])
+    yield step("watch -i", meanwhile=[b"watch w2\n", "EOF", "END"])
     yield step("watch -i", meanwhile=[b"nonsense\n", b"\n", b"watch\n", b"watch w2 w3 --prefix\n", b"watch x --rev=zz\n", "END"])
     yield step("watch -i", meanwhile=[b"watch w2\n", 0.5, ["put", "w2", "last"], seen, b"progress\n",
                                       re.compile(b"progress notify: \\d+\n")])
@@ -221,9 +221,115 @@ def members_and_endpoints():
     yield step("endpoint health --endpoints=http://127.0.0.1:{port} -w fields", endpoint=False)
 
 
+def member_changes():
+    yield step("member add new --learner --peer-urls=http://127.0.0.1:1,http://127.0.0.1:2")
+    yield step("member list")
+    for name in ("json", "fields", "table"):
+        yield step(f"member list -w {name}")
+    yield step("member promote {member0}")
+    yield step("member update {member0} --peer-urls=http://127.0.0.1:3")
+    yield step("member update {member0} --peer-urls=http://127.0.0.1:4 -w json")
+    yield step("member update {member0} --peer-urls=http://127.0.0.1:5 -w json --hex")
+    yield step("member update {member0} --peer-urls=nonsense")
+    yield step("member remove {member0}")
+    yield step("member add new --learner --peer-urls=http://127.0.0.1:1 -w json")
+    yield step("member remove {member1} -w json --hex")
+    yield step("member add new --learner --peer-urls=http://127.0.0.1:1 -w json --hex")
+    yield step("member remove {member2} -w json")
+    yield step("member remove 1234")
+    yield step("member promote 1234")
+    yield step("member remove 1234 -w fields")
+    for wrong in ("add", "add a b", "add a http://x HTTP://y", "add a", "add a --peer-urls=", "remove", "remove xyz", "remove 1 2",
+                  "update", "update xyz", "update 1", "promote", "promote -- -1"):
+        yield step("member " + wrong)
+    yield step("move-leader")
+    yield step("move-leader xyz")
+    yield step("move-leader 1234")
+    yield step("move-leader 1234 -w fields")
+    for line in ("validate", "validate 3.6 x", "validate ''", "validate 3.6", "validate 3.6 -w json", "validate 3.6 -w fields",
+                 "validate nonsense", "validate 3.2", "enable", "enable 3.9", "cancel", "cancel -w json"):
+        yield step("downgrade " + line)
+
+
+def authentication():
+    yield from in_formats("auth status")
+    yield step("auth status x")
+    yield step("auth enable")
+    yield step("auth enable x")
+    yield step("auth disable")
+    yield step("user add root:secret")
+    yield step("user add alice --interactive=false", "wonder land\n")
+    yield step("user add bob --new-user-password=b:c")
+    yield step("user add carol:x:y -w json")
+    yield step("user add dave --no-password -w fields")
+    yield step("user add :x")
+    yield step("user add bob:again")
+    yield step("user add")
+    yield from in_formats("user list")
+    yield step("user list x")
+    yield from in_formats("user get alice")
+    yield step("user get nobody")
+    yield from in_formats("user passwd alice --interactive=false", "other\n")
+    yield step("user passwd nobody --interactive=false", "other")
+    for i, name in enumerate(FORMATS + ["simple --hex"]):
+        yield step(f"role add r{i} -w {name}")
+    yield step("role add r0")
+    yield from in_formats("role list")
+    yield step("role grant-permission r0 read a")
+    yield step("role grant-permission r0 WRITE b c")
+    yield step("role grant-permission r0 readwrite p --prefix")
+    yield step("role grant-permission r0 readwrite q --from-key -w json")
+    yield step("role grant-permission r0 readwrite '' --prefix -w fields")
+    yield step("role grant-permission r1 read '' ")
+    for wrong in ("r0", "r0 read", "r0 fly a", "r0 read a b --prefix", "r0 read a b --from-key", "r0 read a --prefix --from-key",
+                  "r0 read '' --prefix --from-key", "nobody read a"):
+        yield step("role grant-permission " + wrong)
+    yield from in_formats("role get r0")
+    yield step("role get r1")
+    yield step("role get nobody")
+    yield step("role revoke-permission r0 a")
+    yield step("role revoke-permission r0 b c")
+    yield step("role revoke-permission r0 p --prefix")
+    yield step("role revoke-permission r0 q --from-key -w json")
+    yield step("role revoke-permission r0 nothing")
+    yield step("role revoke-permission r0")
+    yield step("user grant-role alice r0")
+    yield step("user grant-role alice r1 -w json")
+    yield step("user grant-role alice nobody")
+    yield step("user grant-role alice")
+    yield from in_formats("user get alice")
+    yield from in_formats("user get alice --detail")
+    yield step("user revoke-role alice r1")
+    yield step("user revoke-role alice r1 -w json")
+    yield step("user revoke-role alice")
+    yield step("role delete r5")
+    yield step("role delete nobody")
+    yield step("role delete")
+    yield step("user delete carol")
+    yield step("user delete nobody")
+    yield step("user delete")
+    yield step("auth enable")
+    yield step("role get root --user=root:secret")
+    yield step("auth status --user=root:secret")
+    yield step("get a")
+    yield step("get a --user=root:secret")
+    yield step("get a --user=root --password=secret")
+    yield step("get a --user=root:wrong")
+    yield step("get a --user=alice:other")
+    yield step("put a x --user=bob:b:c")
+    yield step("endpoint health --user=bob:b:c")
+    yield step("endpoint health")
+    yield step("get a --auth-jwt-token=nonsense")
+    yield step("get a", environment={"ETCDCTL_USER": "root:secret"})
+    yield step("auth disable")
+    yield step("auth disable --user=root:secret")
+    yield step("get a --user=root:secret")
+
+
 def command_lines():
     for line in ("", "help", "options", "help get", "get -h", "get --help", "put -h", "help help", "lease", "lease -h", "lease foo",
-                 "endpoint", "endpoint hashkv -h", "endpoint health -h", "help endpoint status", "member list -h", "alarm", "help nope",
+                 "endpoint", "endpoint hashkv -h", "endpoint health -h", "help endpoint status", "member list -h", "alarm", "help nope", "auth", "user -h", "user add -h", "user get -h", "role", "role grant-permission -h",
+                 "member", "member add -h", "member update -h", "move-leader -h", "downgrade", "downgrade enable -h", "user passwd -h",
                  "watch -h", "txn -h", "get -hw json", "lease grant -h", "compaction --help", "del -h", "defrag -h", "version -h",
                  "get --nope", "get -z", "get --limit", "get --limit x a", "get a --limit=99999999999999999999", "get -w", "get --prefix=zz a",
                  "lease grant -5", "get -prefix a", "get --=x", "get ---x", "put --lease", "get --rev=0b101x a", "--nope get a",
@@ -267,4 +373,6 @@ def all_steps():
     yield from transactions()
     yield from watches()
     yield from members_and_endpoints()
+    yield from member_changes()
+    yield from authentication()
     yield from leases()  # after the hashes: the ids of leases go into them

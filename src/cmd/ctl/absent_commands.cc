@@ -22,9 +22,6 @@ constexpr Command absent(std::string_view use, std::string_view summary, Group g
 
 }  // namespace
 
-constinit const Command kMoveLeaderCommand =
-    absent("move-leader <transferee-member-id>", "Hands the leadership to another member",
-           Group::kMaintenance);
 constinit const Command kSnapshotCommand =
     absent("snapshot <subcommand>", "Saves the data of a member to a file", Group::kMaintenance);
 constinit const Command kMakeMirrorCommand =
@@ -35,18 +32,10 @@ constinit const Command kLockCommand = absent("lock <lockname> [exec-command arg
 constinit const Command kElectCommand =
     absent("elect <election-name> [proposal]", "Takes part in an election, or watches one",
            Group::kConcurrency);
-constinit const Command kAuthCommand =
-    absent("auth <enable or disable>", "Turns authentication on and off", Group::kAuthentication);
-constinit const Command kUserCommand =
-    absent("user <subcommand>", "Manages users", Group::kAuthentication);
-constinit const Command kRoleCommand =
-    absent("role <subcommand>", "Manages roles and what they may do", Group::kAuthentication);
 constinit const Command kCheckCommand =
     absent("check <subcommand>", "Measures whether a cluster is fit for a load", Group::kUtility);
 constinit const Command kCompletionCommand =
     absent("completion [bash|zsh|fish|powershell]", "Writes a completion script for a shell",
            Group::kUtility);
-constinit const Command kDowngradeCommand = absent(
-    "downgrade <subcommand>", "Prepares a cluster for an older version", Group::kMaintenance);
 
 }  // namespace keelson::cmd::ctl

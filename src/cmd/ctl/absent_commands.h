@@ -7,8 +7,7 @@
 
 namespace keelson::cmd::ctl {
 
-extern const Command kMoveLeaderCommand, kSnapshotCommand, kMakeMirrorCommand, kLockCommand,
-    kElectCommand, kAuthCommand, kUserCommand, kRoleCommand, kCheckCommand, kCompletionCommand,
-    kDowngradeCommand;
+extern const Command kSnapshotCommand, kMakeMirrorCommand, kLockCommand, kElectCommand,
+    kCheckCommand, kCompletionCommand;
 
 }  // namespace keelson::cmd::ctl

@@ -20,12 +20,23 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   return all;
 }
 
+// "No such file or directory" as Go writes it.
+std::string small(std::string text) {
+  if (!text.empty()) text[0] = static_cast<char>(text[0] | 0x20);
+  return text;
+}
+
+std::string failure_text(const std::string& program, int error) {
+  if (program.find('/') == std::string::npos) {
+    return fmt::format("exec: {}: executable file not found in $PATH", quote(program));
+  }
+  return fmt::format("fork/exec {}: {}", program, small(strerror(error)));
+}
+
 base::Result<void, std::string> outcome_of(int status) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   if (WIFEXITED(status)) return base::fail(fmt::format("exit status {}", WEXITSTATUS(status)));
-  std::string name = strsignal(WTERMSIG(status));
-  name[0] = static_cast<char>(name[0] | 0x20);
-  return base::fail(fmt::format("signal: {}", name));
+  return base::fail(fmt::format("signal: {}", small(strsignal(WTERMSIG(status)))));
 }
 
 }  // namespace
@@ -39,12 +50,7 @@ base::Result<void, std::string> run_child(const std::vector<std::string>& comman
   const int failed = posix_spawnp(&pid, command[0].c_str(), &actions, nullptr,
                                   pointers(command).data(), pointers(environment).data());
   posix_spawn_file_actions_destroy(&actions);
-  if (failed == ENOENT) {
-    return base::fail(
-        fmt::format("exec: {}: executable file not found in $PATH", quote(command[0])));
-  }
-  if (failed != 0)
-    return base::fail(fmt::format("exec: {}: {}", quote(command[0]), strerror(failed)));
+  if (failed != 0) return base::fail(failure_text(command[0], failed));
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {
     if (errno != EINTR) return base::fail(std::string("wait: ") + strerror(errno));

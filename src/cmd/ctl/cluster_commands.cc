@@ -6,8 +6,10 @@
 #include <future>
 
 #include "cmd/ctl/go_text.h"
+#include "cmd/ctl/input.h"
 #include "cmd/ctl/kv_commands.h"
 #include "cmd/ctl/session.h"
+#include "membership/urls.h"
 
 namespace keelson::cmd::ctl {
 namespace {
@@ -84,18 +86,19 @@ EndpointHealth health_of(client::Blocking& over, const std::string& endpoint,
   return health;
 }
 
+// Its client could not even be made: that too makes an endpoint unhealthy.
+EndpointHealth ask_health(Session& session, const std::string& endpoint) {
+  auto over = session.client_of(endpoint, "client");
+  if (!over) return {.endpoint = endpoint, .error = over.error().text};
+  return health_of(**over, endpoint, session.command_timeout());
+}
+
 Outcome run_health(Invocation& invocation) {
   ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
   ASSIGN_OR_RETURN(const auto endpoints, endpoints_to_ask(*session, invocation.flags));
-  std::vector<std::unique_ptr<client::Blocking>> clients;
-  for (const std::string& endpoint : endpoints) {
-    ASSIGN_OR_RETURN(clients.emplace_back(), session->client_of(endpoint, "client"));
-  }
   std::vector<std::future<EndpointHealth>> asked;
-  for (std::size_t i = 0; i < endpoints.size(); ++i) {
-    asked.push_back(std::async(std::launch::async, [&, i] {
-      return health_of(*clients[i], endpoints[i], session->command_timeout());
-    }));
+  for (const std::string& endpoint : endpoints) {
+    asked.push_back(std::async(std::launch::async, [&] { return ask_health(*session, endpoint); }));
   }
   std::vector<EndpointHealth> all;
   bool failed = false;
@@ -320,7 +323,156 @@ In simple output the columns are ID, Status, Name, Peer Addrs, Client Addrs, Is 
     .flags = kMemberListFlags,
     .run = run_member_list,
 };
-constexpr const Command* kMemberSubcommands[] = {&kMemberList};
+// Changes ----------------------------------------------------------------------------------------
+
+base::Result<std::uint64_t, Exit> member_argument(const Invocation& invocation) {
+  if (invocation.arguments().size() != 1) {
+    return exit_with(kExitBadArguments, "member ID is not provided");
+  }
+  const auto id = parse_uint(invocation.arguments()[0], 16);
+  if (id) return *id;
+  return exit_with(kExitBadArguments,
+                   fmt::format("bad member ID arg ({}), expecting ID in Hex", id.error()));
+}
+
+base::Result<std::vector<std::string>, Exit> peer_urls(const Flags& flags) {
+  const std::string& text = flags.text("peer-urls");
+  if (text.empty()) return exit_with(kExitBadArguments, "member peer urls not provided");
+  std::vector<std::string> urls;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    urls.push_back(text.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return urls;
+}
+
+// etcd's client library looks at the URLs before it sends them, and its server stops at bad ones.
+Outcome check_urls(const std::string& text) {
+  const auto parsed = membership::parse_url_list(text);
+  if (parsed) return {};
+  return exit_with(kExitError, parsed.error().text);
+}
+
+// Ids in these lines are padded with spaces, as etcdctl does.
+std::string changed_text(std::uint64_t id, std::string_view what,
+                         const pb::ResponseHeader& header) {
+  return fmt::format("Member {:>16x} {} cluster {:>16x}\n", id, what, header.cluster_id());
+}
+
+// What the new member is started with.
+std::string start_text(const std::string& name, const std::string& urls,
+                       const pb::MemberAddResponse& response) {
+  std::vector<std::string> cluster;
+  for (const pb::Member& member : response.members()) {
+    for (const std::string& url : member.peerurls()) {
+      const bool is_new = member.id() == response.member().id();
+      cluster.push_back(fmt::format("{}={}", is_new ? name : member.name(), url));
+    }
+  }
+  return fmt::format(
+      "\nETCD_NAME={}\nETCD_INITIAL_CLUSTER={}\nETCD_INITIAL_ADVERTISE_PEER_URLS={}\n"
+      "ETCD_INITIAL_CLUSTER_STATE=\"existing\"\n",
+      quote(name), quote(fmt::format("{}", fmt::join(cluster, ","))), quote(urls));
+}
+
+Outcome run_member_add(Invocation& invocation) {
+  const auto& arguments = invocation.arguments();
+  if (arguments.empty()) return exit_with(kExitBadArguments, "member name not provided");
+  if (arguments.size() > 1) {
+    std::string text = "too many arguments";
+    for (const std::string& argument : arguments) {
+      if (upper(argument).starts_with("HTTP")) {
+        text += fmt::format(", did you mean --peer-urls={}", argument);
+      }
+    }
+    return exit_with(kExitBadArguments, std::move(text));
+  }
+  ASSIGN_OR_RETURN(const auto urls, peer_urls(invocation.flags));
+  ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
+  RETURN_IF_ERROR(check_urls(invocation.flags.text("peer-urls")));
+  pb::MemberAddRequest request;
+  request.mutable_peerurls()->Assign(urls.begin(), urls.end());
+  request.set_islearner(invocation.flags.flag("learner"));
+  ASSIGN_OR_RETURN(const auto response, session->call(client::kMemberAdd, request));
+  const std::string_view what = response.member().islearner() ? "added as learner to" : "added to";
+  return session->printer().plain(
+      {response, response.header(),
+       changed_text(response.member().id(), what, response.header()) +
+           start_text(arguments[0], invocation.flags.text("peer-urls"), response),
+       std::nullopt});
+}
+
+template <class Method>
+Outcome change_member(Session& session, const Method& rpc, const typename Method::Request& request,
+                      std::string_view what) {
+  ASSIGN_OR_RETURN(const auto response, session.call(rpc, request));
+  return session.printer().plain({response, response.header(),
+                                  changed_text(request.id(), what, response.header()),
+                                  std::nullopt});
+}
+
+Outcome run_member_remove(Invocation& invocation) {
+  pb::MemberRemoveRequest request;
+  ASSIGN_OR_RETURN(const std::uint64_t id, member_argument(invocation));
+  request.set_id(id);
+  ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
+  return change_member(*session, client::kMemberRemove, request, "removed from");
+}
+
+Outcome run_member_update(Invocation& invocation) {
+  pb::MemberUpdateRequest request;
+  ASSIGN_OR_RETURN(const std::uint64_t id, member_argument(invocation));
+  ASSIGN_OR_RETURN(const auto urls, peer_urls(invocation.flags));
+  request.set_id(id);
+  request.mutable_peerurls()->Assign(urls.begin(), urls.end());
+  ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
+  RETURN_IF_ERROR(check_urls(invocation.flags.text("peer-urls")));
+  return change_member(*session, client::kMemberUpdate, request, "updated in");
+}
+
+Outcome run_member_promote(Invocation& invocation) {
+  pb::MemberPromoteRequest request;
+  ASSIGN_OR_RETURN(const std::uint64_t id, member_argument(invocation));
+  request.set_id(id);
+  ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
+  return change_member(*session, client::kMemberPromote, request, "promoted in");
+}
+
+constexpr FlagSpec kPeerUrlsFlag = {"peer-urls", FlagKind::kString, "",
+                                    "where other members reach it, separated by commas"};
+constexpr FlagSpec kMemberAddFlags[] = {
+    {"learner", FlagKind::kBool, "", "it does not vote until it is promoted"},
+    kPeerUrlsFlag,
+};
+constexpr Command kMemberAdd = {
+    .use = "add <memberName> [options]",
+    .summary = "Adds a member to the cluster",
+    .description = "",
+    .flags = kMemberAddFlags,
+    .run = run_member_add,
+};
+constexpr Command kMemberRemove = {
+    .use = "remove <memberID>",
+    .summary = "Removes a member from the cluster",
+    .description = "",
+    .run = run_member_remove,
+};
+constexpr Command kMemberUpdate = {
+    .use = "update <memberID> [options]",
+    .summary = "Changes the peer URLs of a member",
+    .description = "",
+    .flags = {&kPeerUrlsFlag, 1},
+    .run = run_member_update,
+};
+constexpr Command kMemberPromote = {
+    .use = "promote <memberID>",
+    .summary = "Lets a learner vote",
+    .description = "",
+    .run = run_member_promote,
+};
+constexpr const Command* kMemberSubcommands[] = {&kMemberAdd, &kMemberRemove, &kMemberUpdate,
+                                                 &kMemberList, &kMemberPromote};
 
 }  // namespace
 
@@ -330,6 +482,125 @@ constinit const Command kMemberCommand = {
     .description = "",
     .group = Group::kMaintenance,
     .subcommands = kMemberSubcommands,
+};
+
+// move-leader ------------------------------------------------------------------------------------
+
+namespace {
+
+struct Leader {
+  std::unique_ptr<client::Blocking> client;
+  std::uint64_t id = 0;
+};
+
+// Asks each endpoint until one leads.
+base::Result<Leader, Exit> find_leader(Session& session) {
+  for (const std::string& endpoint : session.endpoints()) {
+    ASSIGN_OR_RETURN(auto over, session.client_of(endpoint, "etcd-client"));
+    const auto status = over->call(client::kStatus, {}, session.command_timeout());
+    if (!status) return exit_with(kExitError, client::error_text(status.error()));
+    if (status->header().member_id() == status->leader()) {
+      return Leader{std::move(over), status->leader()};
+    }
+  }
+  return exit_with(kExitBadArguments, fmt::format("no leader endpoint given at [{}]",
+                                                  fmt::join(session.endpoints(), " ")));
+}
+
+Outcome run_move_leader(Invocation& invocation) {
+  if (invocation.arguments().size() != 1) {
+    return exit_with(kExitBadArguments, "move-leader command needs 1 argument");
+  }
+  const auto target = parse_uint(invocation.arguments()[0], 16);
+  if (!target) return exit_with(kExitBadArguments, target.error());
+  ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
+  ASSIGN_OR_RETURN(const Leader leader, find_leader(*session));
+  pb::MoveLeaderRequest request;
+  request.set_targetid(*target);
+  const auto response =
+      leader.client->call(client::kMoveLeader, request, session->command_timeout());
+  if (!response) return exit_with(kExitError, client::error_text(response.error()));
+  return session->printer().plain(
+      {*response, response->header(),
+       fmt::format("Leadership transferred from {:x} to {:x}\n", leader.id, *target),
+       std::nullopt});
+}
+
+}  // namespace
+
+constinit const Command kMoveLeaderCommand = {
+    .use = "move-leader <transferee-member-id>",
+    .summary = "Hands the leadership to another member",
+    .description = "",
+    .group = Group::kMaintenance,
+    .run = run_move_leader,
+};
+
+// downgrade --------------------------------------------------------------------------------------
+
+namespace {
+
+Outcome downgrade(Invocation& invocation, pb::DowngradeRequest::DowngradeAction action,
+                  const std::string& version, std::string_view what) {
+  ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
+  pb::DowngradeRequest request;
+  request.set_action(action);
+  request.set_version(version);
+  ASSIGN_OR_RETURN(const auto response, session->call(client::kDowngrade, request));
+  return session->printer().plain(
+      {response, response.header(),
+       fmt::format("Downgrade {} success, cluster version {}\n", what, response.version()),
+       std::nullopt});
+}
+
+Outcome with_version(Invocation& invocation, pb::DowngradeRequest::DowngradeAction action,
+                     std::string_view what) {
+  const auto& arguments = invocation.arguments();
+  if (arguments.empty()) return exit_with(kExitBadArguments, "TARGET_VERSION not provided");
+  if (arguments.size() > 1) return exit_with(kExitBadArguments, "too many arguments");
+  if (arguments[0].empty()) return exit_with(kExitBadArguments, "target version not provided");
+  return downgrade(invocation, action, arguments[0], what);
+}
+
+Outcome run_downgrade_validate(Invocation& invocation) {
+  return with_version(invocation, pb::DowngradeRequest::VALIDATE, "validate");
+}
+Outcome run_downgrade_enable(Invocation& invocation) {
+  return with_version(invocation, pb::DowngradeRequest::ENABLE, "enable");
+}
+Outcome run_downgrade_cancel(Invocation& invocation) {
+  return downgrade(invocation, pb::DowngradeRequest::CANCEL, "", "cancel");
+}
+
+constexpr Command kDowngradeValidate = {
+    .use = "validate <TARGET_VERSION>",
+    .summary = "Says whether the cluster could go back to a version",
+    .description = "",
+    .run = run_downgrade_validate,
+};
+constexpr Command kDowngradeEnable = {
+    .use = "enable <TARGET_VERSION>",
+    .summary = "Begins to go back to a version",
+    .description = "",
+    .run = run_downgrade_enable,
+};
+constexpr Command kDowngradeCancel = {
+    .use = "cancel",
+    .summary = "Gives it up",
+    .description = "",
+    .run = run_downgrade_cancel,
+};
+constexpr const Command* kDowngradeSubcommands[] = {&kDowngradeValidate, &kDowngradeEnable,
+                                                    &kDowngradeCancel};
+
+}  // namespace
+
+constinit const Command kDowngradeCommand = {
+    .use = "downgrade <TARGET_VERSION>",
+    .summary = "Prepares a cluster for an older version",
+    .description = "",
+    .group = Group::kMaintenance,
+    .subcommands = kDowngradeSubcommands,
 };
 
 }  // namespace keelson::cmd::ctl

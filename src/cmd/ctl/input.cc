@@ -15,6 +15,24 @@ std::optional<std::string> read_input_line() {
   }
 }
 
+std::string read_input_word() {
+  std::string word;
+  for (int c = std::getchar(); c != EOF; c = std::getchar()) {
+    if (std::isspace(c) == 0) {
+      word += static_cast<char>(c);
+    } else if (!word.empty()) {
+      break;
+    }
+  }
+  return word;
+}
+
+std::string upper(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return out;
+}
+
 std::string_view trim_space(std::string_view text) {
   const auto is_space = [](char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; };
   while (!text.empty() && is_space(text.front())) text.remove_prefix(1);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "cmd/ctl/go_text.h"
+#include "cmd/ctl/input.h"
 #include "cmd/ctl/session.h"
 
 namespace keelson::cmd::ctl {
@@ -132,12 +133,6 @@ $ put -- <key> <value>)",
 // get --------------------------------------------------------------------------------------------
 
 namespace {
-
-std::string upper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return out;
-}
 
 Outcome set_order(pb::RangeRequest& request, const Flags& flags) {
   struct Name {

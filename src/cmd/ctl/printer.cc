@@ -15,11 +15,11 @@ std::unique_ptr<Printer> make_printer(Output& output, std::string_view format, b
   return nullptr;
 }
 
-namespace {
-
 Outcome unsupported(std::string_view format) {
   return exit_with(kExitBadFeature, fmt::format("{} not supported as output format", format));
 }
+
+namespace {
 
 class TablePrinter final : public Printer {
  public:
@@ -55,6 +55,7 @@ class TablePrinter final : public Printer {
   }
   Outcome lease_list(const pb::LeaseLeasesResponse&) override { return unsupported("table"); }
   Outcome alarm(const pb::AlarmResponse&) override { return unsupported("table"); }
+  Outcome plain(const PlainAnswer&) override { return unsupported("table"); }
 
  private:
   Outcome print(const Table& table) {
@@ -101,6 +102,7 @@ class ProtobufPrinter final : public Printer {
   }
   Outcome member_list(const pb::MemberListResponse& response) override { return print(response); }
   Outcome alarm(const pb::AlarmResponse& response) override { return print(response); }
+  Outcome plain(const PlainAnswer& answer) override { return print(answer.response); }
   Outcome endpoint_health(const std::vector<EndpointHealth>&) override {
     return unsupported("protobuf");
   }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,15 @@ struct EndpointHashKv {
   pb::HashKVResponse response;
 };
 
+// An answer with little in it besides its header. `simple` is the whole text of that format, with
+// its newlines; `fields` what follows the header there (nullopt: the format has no form for it).
+struct PlainAnswer {
+  const google::protobuf::Message& response;
+  const pb::ResponseHeader& header;
+  std::string simple;
+  std::optional<std::string> fields;
+};
+
 class Printer {
  public:
   explicit Printer(Output& output) : output_(output) {}
@@ -51,6 +61,7 @@ class Printer {
 
   virtual Outcome member_list(const pb::MemberListResponse& response) = 0;
   virtual Outcome alarm(const pb::AlarmResponse& response) = 0;
+  virtual Outcome plain(const PlainAnswer& answer) = 0;
   virtual Outcome endpoint_health(const std::vector<EndpointHealth>& all) = 0;
   virtual Outcome endpoint_status(const std::vector<EndpointStatus>& all) = 0;
   virtual Outcome endpoint_hash_kv(const std::vector<EndpointHashKv>& all) = 0;
@@ -60,6 +71,9 @@ class Printer {
 };
 
 // nullptr for a name that is none.
+// kExitBadFeature, "table not supported as output format".
+Outcome unsupported(std::string_view format);
+
 std::unique_ptr<Printer> make_printer(Output& output, std::string_view format, bool hex);
 
 // The formats.

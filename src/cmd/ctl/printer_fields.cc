@@ -100,6 +100,12 @@ class FieldsPrinter final : public Printer {
     }
     return {};
   }
+  Outcome plain(const PlainAnswer& answer) override {
+    if (!answer.fields) return unsupported("fields");
+    header(answer.header);
+    output_.print(*answer.fields);
+    return {};
+  }
   Outcome endpoint_health(const std::vector<EndpointHealth>& all) override {
     for (const EndpointHealth& one : all) {
       quoted("Endpoint", one.endpoint);

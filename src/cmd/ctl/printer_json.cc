@@ -3,6 +3,7 @@
 // etcdctl prints the structs of its client library; where these differ from the messages on the
 // wire (watch, lease, txn, endpoints), the shapes are written out here.
 #include <fmt/format.h>
+#include <google/protobuf/reflection.h>
 
 #include "cmd/ctl/go_text.h"
 #include "cmd/ctl/json_message.h"
@@ -70,6 +71,24 @@ std::string hex_member(pb::Member member) {
     JsonWriter object(out, '{', '}');
     object.key("ID") += hex_string(id);
     object.fields_of(member);
+  }
+  return out;
+}
+
+// An answer with `members`, ids in hexadecimal. `one`: the member it is about, if it has that.
+std::string hex_text(const google::protobuf::Message& response, const pb::ResponseHeader& header,
+                     const pb::Member* one) {
+  const auto& from = *response.GetReflection();
+  const auto* members = response.GetDescriptor()->FindFieldByName("members");
+  std::string out;
+  {
+    JsonWriter object(out, '{', '}');
+    object.key("header") += hex_header(header);
+    if (one != nullptr) object.key("member") += hex_member(*one);
+    JsonWriter array(object.key("members"), '[', ']');
+    for (const pb::Member& member : from.GetRepeatedFieldRef<pb::Member>(response, members)) {
+      array.element() += hex_member(member);
+    }
   }
   return out;
 }
@@ -144,18 +163,19 @@ class JsonPrinter final : public Printer {
   }
 
   Outcome member_list(const pb::MemberListResponse& response) override {
-    if (!hex_) return print(json_text(response));
-    std::string out;
-    {
-      JsonWriter object(out, '{', '}');
-      object.key("header") += hex_header(response.header());
-      JsonWriter array(object.key("members"), '[', ']');
-      for (const pb::Member& member : response.members()) array.element() += hex_member(member);
-    }
-    return print(std::move(out));
+    return print(hex_ ? hex_text(response, response.header(), nullptr) : json_text(response));
   }
   Outcome alarm(const pb::AlarmResponse& response) override { return print(json_text(response)); }
 
+  // --hex makes a difference for answers about members only.
+  Outcome plain(const PlainAnswer& answer) override {
+    const auto* add = dynamic_cast<const pb::MemberAddResponse*>(&answer.response);
+    const bool about_members =
+        answer.response.GetDescriptor()->FindFieldByName("members") != nullptr;
+    if (!hex_ || !about_members) return print(json_text(answer.response));
+    return print(
+        hex_text(answer.response, answer.header, add != nullptr ? &add->member() : nullptr));
+  }
   Outcome endpoint_health(const std::vector<EndpointHealth>& all) override {
     return list(all, [](JsonWriter& object, const EndpointHealth& one) {
       object.key("endpoint") += json_string(one.endpoint);

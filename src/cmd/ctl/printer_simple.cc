@@ -95,6 +95,10 @@ class SimplePrinter final : public Printer {
     }
     return {};
   }
+  Outcome plain(const PlainAnswer& answer) override {
+    output_.print(answer.simple);
+    return {};
+  }
   Outcome endpoint_health(const std::vector<EndpointHealth>& all) override {
     for (const EndpointHealth& one : all) {
       if (one.error.empty()) {

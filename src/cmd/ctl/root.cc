@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cmd/ctl/absent_commands.h"
+#include "cmd/ctl/auth_commands.h"
 #include "cmd/ctl/cluster_commands.h"
 #include "cmd/ctl/kv_commands.h"
 #include "cmd/ctl/lease_commands.h"

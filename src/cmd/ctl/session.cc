@@ -59,9 +59,6 @@ std::string log_variable(std::string_view level, std::string_view message,
                    .fields = {{"environment-variable", std::string(variable)}}});
 }
 
-constexpr client::Rpc<pb::AuthenticateRequest, pb::AuthenticateResponse> kAuthenticate{
-    "/etcdserverpb.Auth/Authenticate"};
-
 }  // namespace
 
 std::span<const FlagSpec> global_flags() { return kGlobalFlags; }
@@ -230,13 +227,11 @@ base::Result<std::unique_ptr<client::Blocking>, Exit> Session::connect(client::O
 
 // A token for this user goes with all further calls. A server without authentication wants none.
 Outcome Session::authenticate(client::Options& options) {
-  client::Options quiet = options;
-  quiet.on_failed_attempt = nullptr;
-  client::Blocking over(std::move(quiet));
+  client::Blocking over(options);
   pb::AuthenticateRequest request;
   request.set_name(user_);
   request.set_password(password_);
-  auto response = over.call(kAuthenticate, request, options.dial_timeout);
+  auto response = over.call(client::kAuthenticate, request, options.dial_timeout);
   if (response) {
     options.metadata.emplace_back("token", response->token());
     return {};

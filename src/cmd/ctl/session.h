@@ -28,7 +28,7 @@ class Session {
 
   // Over all endpoints; made at the first call.
   base::Result<client::Blocking*, Exit> client();
-  // Over one.
+  // Over one. From any thread.
   base::Result<std::unique_ptr<client::Blocking>, Exit> client_of(const std::string& endpoint,
                                                                   std::string_view logger);
 
@@ -39,6 +39,16 @@ class Session {
   bool hex() const { return hex_; }
   Output& output() { return output_; }
   const std::vector<std::string>& environment() const { return environment_; }
+
+  // Calls, and prints an answer that is little more than a header. nullopt as the timeout: as long
+  // as it takes.
+  template <class Method>
+  Outcome call_and_print(const Method& rpc, const typename Method::Request& request,
+                         client::Blocking::Timeout timeout, std::string simple,
+                         std::optional<std::string> fields) {
+    ASSIGN_OR_RETURN(const auto response, call_within(rpc, request, timeout, kExitError));
+    return printer_->plain({response, response.header(), std::move(simple), std::move(fields)});
+  }
 
   // Calls over all endpoints within the command's timeout; the error is exit 1 with the text of the
   // client library.
