@@ -18,6 +18,18 @@ namespace keelson::member {
 inline constexpr membership::Version kServerVersion{3, 7, 1};
 inline constexpr membership::Version kClusterVersion{3, 7, 0};
 
+// --auto-compaction-mode, --auto-compaction-retention
+struct AutoCompaction {
+  enum class Mode { kPeriodic, kRevision };
+  Mode mode = Mode::kPeriodic;
+  base::Duration period{0};    // periodic: what is older goes
+  std::int64_t revisions = 0;  // revision: all but so many go
+
+  bool enabled() const {
+    return mode == Mode::kPeriodic ? period > base::Duration(0) : revisions > 0;
+  }
+};
+
 struct Config {
   std::string name = "default";
   std::string data_dir = "default.etcd";
@@ -46,6 +58,7 @@ struct Config {
   bool fast_lease_keep_alive = true;
   bool lease_checkpoint = false;
   bool strict_reconfig_check = true;
+  AutoCompaction auto_compaction;
 
   // Ours
   std::size_t raft_log_bytes_max = std::size_t{64}

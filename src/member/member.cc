@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "member/applier.h"
+#include "member/compactor.h"
 #include "member/log_writer.h"
 #include "member/publisher.h"
 #include "member/raft_driver.h"
@@ -88,7 +89,11 @@ void Member::start(base::Job on_ready) {
   lanes_.log->post([this] { log_->start(); });
   lanes_.raft->post([this] { raft_->start(); });
   publisher_ = std::make_unique<Publisher>(*shared_.fronts.front(), std::move(on_ready));
-  lanes_.io.front()->post([this] { publisher_->start(); });
+  compactor_ = std::make_unique<Compactor>(*shared_.fronts.front());
+  lanes_.io.front()->post([this] {
+    publisher_->start();
+    compactor_->start();
+  });
 }
 
 void Member::stop(base::Job done) {
@@ -98,7 +103,10 @@ void Member::stop(base::Job done) {
   auto end = std::make_shared<base::Job>(std::move(done));
   for (const auto& front : shared_.fronts) {
     front->lane().post([this, rest, end, front = front.get()] {
-      if (front->number() == 0) publisher_->stop();
+      if (front->number() == 0) {
+        publisher_->stop();
+        compactor_->stop();
+      }
       front->stop();
       if (rest->fetch_sub(1) != 1) return;
       lanes_.raft->post([this, end] {

@@ -27,6 +27,7 @@ class LogWriter;
 class Applier;
 class StoreKeeper;
 class Publisher;
+class Compactor;
 
 struct Lanes {
   std::vector<env::Lane*> io;
@@ -70,6 +71,7 @@ class Member {
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<StoreKeeper> store_;
   std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<Compactor> compactor_;
 };
 
 }  // namespace keelson::member

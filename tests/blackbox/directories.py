@@ -212,6 +212,8 @@ class Damaged(harness.ServerTest):
             for i in range(65):  # a sealed segment
                 expected[f"klarge{i:02}"] = rng.randbytes(BIG)
                 grpc.put(f"klarge{i:02}", expected[f"klarge{i:02}"])
+            segment = server.data / "member/store/0000000000000001.seg"
+            harness.wait_until(lambda: segment.stat().st_size < 60 << 20, "the first segment sealed")
         return expected
 
     def check(self, server, expected, what):

@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <limits>
 
 #include "base/duration.h"
 #include "cmd/server/feature_gates.h"
@@ -175,6 +178,15 @@ std::string initial_cluster_text(const FlagValues& values, const member::Config&
   return text;
 }
 
+Checked take_initial_cluster(const FlagValues& values, member::Config& member) {
+  const std::string text = initial_cluster_text(values, member);
+  if (text.empty()) return {};  // found out by the member: the local name is not in it
+  auto cluster = membership::parse_initial_cluster(text);
+  if (!cluster) return fail("error setting up initial cluster: " + cluster.error().text);
+  member.initial_cluster = *std::move(cluster);
+  return {};
+}
+
 Checked take_timing(const FlagValues& values, member::Config& member) {
   const std::uint64_t heartbeat = values.unsigned_number("heartbeat-interval");
   const std::uint64_t election = values.unsigned_number("election-timeout");
@@ -202,6 +214,34 @@ Checked check_compaction_mode(const FlagValues& values) {
   if (mode == "periodic" || mode == "revision") return {};
   if (mode.empty()) return fail("undefined auto-compaction-mode");
   return fail(fmt::format("unknown auto-compaction-mode {}", quoted(mode)));
+}
+
+// A whole number, of hours or revisions, or a duration.
+Checked take_compaction(const FlagValues& values, member::AutoCompaction& compaction) {
+  using Mode = member::AutoCompaction::Mode;
+  const bool periodic = values.text("auto-compaction-mode") == "periodic";
+  compaction.mode = periodic ? Mode::kPeriodic : Mode::kRevision;
+  const std::string& text = values.text("auto-compaction-retention");
+  if (text.empty()) return {};
+  std::int64_t count = 0;
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, count);
+  if (parsed.ec == std::errc() && parsed.ptr == end && count >= 0) {
+    constexpr std::int64_t kHoursMax = std::numeric_limits<std::int64_t>::max() / 3'600'000'000'000;
+    if (periodic) compaction.period = std::chrono::hours(std::min(count, kHoursMax));
+    compaction.revisions = count;
+    return {};
+  }
+  const auto duration = base::parse_duration(text);
+  if (!duration) {
+    return fail(
+        fmt::format("error parsing CompactionRetention: time: {} duration {}",
+                    parsed.ec == std::errc() && parsed.ptr == end ? "missing unit in" : "invalid",
+                    quoted(text)));
+  }
+  compaction.period = *duration;
+  compaction.revisions = duration->count();  // as etcd counts, odd as it is
+  return {};
 }
 
 Checked take_gates(const FlagValues& values, ServerConfig& config) {
@@ -378,12 +418,8 @@ base::Result<ServerConfig, std::string> make_server_config(const FlagValues& val
 
 base::Result<void, std::string> complete_server_config(ServerConfig& config) {
   RETURN_IF_ERROR(check_no_tls(config));
-  const std::string text = initial_cluster_text(config.values, config.member);
-  if (text.empty()) return {};  // found out by the member: the local name is not in it
-  auto cluster = membership::parse_initial_cluster(text);
-  if (!cluster) return fail("error setting up initial cluster: " + cluster.error().text);
-  config.member.initial_cluster = *std::move(cluster);
-  return {};
+  RETURN_IF_ERROR(take_initial_cluster(config.values, config.member));
+  return take_compaction(config.values, config.member.auto_compaction);
 }
 
 }  // namespace keelson::cmd

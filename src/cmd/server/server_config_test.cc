@@ -79,6 +79,20 @@ TEST(ServerConfig, WhatFollowsFromOtherFlags) {
   EXPECT_FALSE(configure({"--feature-gates=AllBeta=false"})->member.fast_lease_keep_alive);
 }
 
+TEST(ServerConfig, RetentionIsHoursRevisionsOrADuration) {
+  const auto compaction = [](const std::vector<std::string>& arguments) {
+    return configure(arguments)->member.auto_compaction;
+  };
+  EXPECT_FALSE(compaction({}).enabled());
+  EXPECT_EQ(compaction({"--auto-compaction-retention=5"}).period, base::Seconds(5 * 3600));
+  EXPECT_EQ(compaction({"--auto-compaction-retention=5m"}).period, base::Seconds(300));
+  EXPECT_FALSE(compaction({"--auto-compaction-retention=-5m"}).enabled());
+  const auto by_revision =
+      compaction({"--auto-compaction-mode=revision", "--auto-compaction-retention=1000"});
+  EXPECT_TRUE(by_revision.enabled());
+  EXPECT_EQ(by_revision.revisions, 1000);
+}
+
 TEST(ServerConfig, RefusesInEtcdsWords) {
   struct Row {
     std::vector<std::string> arguments;
@@ -139,6 +153,10 @@ TEST(ServerConfig, RefusesInEtcdsWords) {
        "\"4294967296\": value out of range"},
       {{"--cors=foo"},
        "invalid value \"foo\" for flag -cors: URL scheme must be http, https, unix, or unixs: foo"},
+      {{"--auto-compaction-retention=x"},
+       "error parsing CompactionRetention: time: invalid duration \"x\""},
+      {{"--auto-compaction-retention=-1"},
+       "error parsing CompactionRetention: time: missing unit in duration \"-1\""},
       {{"--initial-cluster=m1"},
        "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: "},
       {{"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://a:1"},

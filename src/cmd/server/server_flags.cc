@@ -50,7 +50,6 @@ constexpr auto kNotYet = std::to_array<std::string_view>({
     "auth-token",
     "auth-token-ttl",
     "bcrypt-cost",
-    "auto-compaction-retention",
     "enable-distributed-tracing",
     "corrupt-check-time",
     "downgrade-check-time",

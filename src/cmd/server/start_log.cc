@@ -56,7 +56,11 @@ void log_configuration(const ServerConfig& config, bool member_initialized, unsi
     return env::LogValue(values.duration(name));
   };
   const bool dedicated = !member.wal_dir.empty();
-  const base::Duration none(0);
+  // Revisions too: etcd keeps both in one field.
+  const base::Duration retention =
+      member.auto_compaction.mode == member::AutoCompaction::Mode::kPeriodic
+          ? member.auto_compaction.period
+          : base::Duration(member.auto_compaction.revisions);
   env::log_info(
       "starting an etcd server",
       {
@@ -103,8 +107,8 @@ void log_configuration(const ServerConfig& config, bool member_initialized, unsi
           {"corrupt-check-time-interval", duration("corrupt-check-time")},
           {"compact-check-time-interval", duration("compact-hash-check-time")},
           {"auto-compaction-mode", text("auto-compaction-mode")},
-          {"auto-compaction-retention", none},
-          {"auto-compaction-interval", none},
+          {"auto-compaction-retention", retention},
+          {"auto-compaction-interval", retention},
           {"discovery-token", text("discovery-token")},
           {"discovery-endpoints", text("discovery-endpoints")},
           {"discovery-dial-timeout", duration("discovery-dial-timeout")},
