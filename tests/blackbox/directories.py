@@ -18,7 +18,7 @@ from harness import Broken, Refused, data, error_of, number
 
 SEED = int(os.environ.get("KEELSON_SEED", "7"))
 BIG = 900_000  # what fits into the window of a stream at once
-FLIPS = int(os.environ.get("KEELSON_FLIPS", "10"))  # of every file
+FLIPS = int(os.environ.get("KEELSON_FLIPS", "3"))  # of every file
 
 
 def crc32c_table():
