@@ -234,19 +234,39 @@ void ListenerState::arrive(std::shared_ptr<Connection> connection) {
   accept_later(std::move(connection), when);
 }
 
+namespace {
+
+// A connection on its way to be accepted. If the machine dies before, the other end is reset: the
+// job that holds this is destroyed unrun.
+class Accepting {
+ public:
+  explicit Accepting(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+  Accepting(Accepting&&) = default;
+  ~Accepting() {
+    if (connection_ != nullptr) connection_->reset_later(0);
+  }
+  std::shared_ptr<Connection> take() { return std::move(connection_); }
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
+}  // namespace
+
 void ListenerState::accept_later(std::shared_ptr<Connection> connection, base::TimePoint when) {
   connections++;
   SimulatedLane& lane = *lanes[next++ % lanes.size()];
   connection->ends[1].lane = &lane;
   // No byte of it comes before it.
   connection->pipes[0].last_arrival = std::max(connection->pipes[0].last_arrival, when);
-  lane.post_at(when, [self = shared_from_this(), connection = std::move(connection)] {
-    if (!self->is_open) {
-      self->connections--;
-      return connection->reset_later(0);
-    }
-    self->on_accept(std::make_unique<SimulatedStream>(connection, 1, self));
-  });
+  lane.post_at(when,
+               [self = shared_from_this(), accepting = Accepting(std::move(connection))]() mutable {
+                 if (!self->is_open) {
+                   self->connections--;
+                   return;
+                 }
+                 self->on_accept(std::make_unique<SimulatedStream>(accepting.take(), 1, self));
+               });
 }
 
 void ListenerState::on_connection_gone() {

@@ -425,6 +425,21 @@ TEST(WorldKillTest, AKilledHostRunsNothingMoreAndItsConnectionsBreak) {
   EXPECT_TRUE(pair.server.disk().status("/").ok());
 }
 
+// As a kernel resets what stands in the queue of a listener that dies.
+TEST(WorldKillTest, AConnectionThatWasNotYetAcceptedBreaksToo) {
+  int waiting = 0;
+  for (std::uint64_t seed = 0; seed < kSeeds; seed++) {
+    Pair pair(seed);
+    ASSERT_FALSE(pair.connect());
+    waiting += pair.accepted.empty() ? 1 : 0;
+    pair.server.kill(Disk::Crash::kLoseUnsynced);
+    pair.world.run_for(Seconds(1));
+    ASSERT_TRUE(pair.client_end->closed.has_value()) << seed;
+    EXPECT_EQ(pair.client_end->closed->code, std::errc::connection_reset);
+  }
+  EXPECT_GT(waiting, 0);
+}
+
 TEST(WorldKillTest, AHostMayBeKilledInTheMiddleOfAJob) {
   World world(7);
   Host& host = world.host("n1");
