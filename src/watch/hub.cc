@@ -285,8 +285,8 @@ void Hub::resume_all() {
 
 void Hub::push(std::shared_ptr<const mvcc::EventBatch> batch, const mvcc::View& published) {
   if (batches_.size() >= options_.batches_max) return lose(published);
+  stats_.pending += batch->events.size();
   batches_.push_back(std::move(batch));
-  stats_.pending = batches_.size();
 }
 
 void Hub::lose(const mvcc::View& published) {
@@ -319,7 +319,6 @@ bool Hub::deliver(const mvcc::View& published, const base::RevisionReader& reade
     deliver_batch(*batch, published, reader, goal);
     if (batch_at_ < batch->events.size()) break;
     batches_.pop_front();
-    stats_.pending = batches_.size();
     batch_at_ = 0;
     work_++;
     reached(std::max(batch->revision, revision_));
@@ -345,6 +344,7 @@ void Hub::deliver_batch(const mvcc::EventBatch& batch, const mvcc::View& publish
       events.add(batch.events[at]);
     }
     work_ += events.size();
+    stats_.pending -= events.size();
     if (main <= revision_) continue;  // was not news when the hub began, or was caught up
     deliver({.events = events,
              .header_revision = main,

@@ -72,7 +72,7 @@ class Hub {
     std::uint64_t watchers = 0;
     std::uint64_t slow = 0;     // unsynced and victims
     std::uint64_t events = 0;   // told, each watcher counted
-    std::uint64_t pending = 0;  // batches pushed and not delivered
+    std::uint64_t pending = 0;  // events pushed and not looked at yet
     std::uint64_t losses = 0;
     std::uint64_t rounds = 0;
     std::uint64_t unreadable = 0;  // superseded values that could not be read

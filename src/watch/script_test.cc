@@ -175,8 +175,9 @@ class Script {
   void settle(const Line&) { world_.settle(); }
   void where(const Line&) {
     const auto& stats = world_.hub.stats();
-    out_ += fmt::format("H={} P={} watchers={} slow={}\n", world_.hub.revision(),
+    out_ += fmt::format("H={} P={} watchers={} slow={}", world_.hub.revision(),
                         world_.published.revision, stats.watchers, stats.slow);
+    out_ += stats.pending > 0 ? fmt::format(" pending={}\n", stats.pending) : "\n";
   }
 
   // --- streams
