@@ -168,6 +168,9 @@ func (b *bench) latency() error {
 		report(kind.name+" p50 us", median(took[i]))
 	}
 	report("put - get p50 us", median(took[0])-median(took[1]))
+	if b.dir != "" {
+		report("put - get - fdatasync p50 us", median(took[0])-median(took[1])-median(took[3]))
+	}
 	return nil
 }
 

@@ -24,6 +24,7 @@ var (
 	updates    = flag.Int("updates", 100_000, "how many random keys are put again (update)")
 	perTxn     = flag.Int("per-txn", 100, "puts of one txn (fill, update)")
 	allRandom  = flag.Bool("random-keys", false, "keys have no common beginning of 36 bytes")
+	inOrder    = flag.Bool("in-order", false, "keys are put in the order of their bytes (fill), not at random")
 	seed       = flag.Uint64("seed", 1, "of the random choices")
 )
 
@@ -89,6 +90,13 @@ func (b *bench) putAll(next func() []int) error {
 
 func (b *bench) fill() error {
 	order := rand.New(rand.NewPCG(*seed, 0)).Perm(*keys)
+	if *inOrder {
+		texts := make([]string, *keys)
+		for i := range texts {
+			texts[i] = keyOf(i)
+		}
+		slices.SortFunc(order, func(a, b int) int { return strings.Compare(texts[a], texts[b]) })
+	}
 	return b.measured("put", func() (int64, error) {
 		return int64(*keys), b.putAll(func() []int {
 			n := min(*perTxn, len(order))
