@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 namespace keelson::http {
@@ -71,6 +73,15 @@ int hex_value(char c) {
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
+}
+
+// Whether any of the eight bytes is below 0x20 or is 0x7F. A byte that hits may make its neighbour
+// seem to; none that does not hit does.
+bool may_hold_control(std::uint64_t word) {
+  constexpr std::uint64_t kOnes = 0x0101'0101'0101'0101, kHighs = 0x8080'8080'8080'8080;
+  const std::uint64_t from_delete = word ^ (kOnes * 0x7F);
+  const std::uint64_t below = (word - kOnes * 0x20) & ~word;
+  return ((below | ((from_delete - kOnes) & ~from_delete)) & kHighs) != 0;
 }
 
 }  // namespace
@@ -231,11 +242,21 @@ bool valid_header_name(std::string_view name) {
 }
 
 bool valid_header_value(std::string_view value) {
-  for (const char c : value) {
+  const auto valid = [](char c) {
     const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\t') || byte == 0x7F) return false;
+    return (byte >= 0x20 || c == '\t') && byte != 0x7F;
+  };
+  // Eight bytes at a time: every call has a hundred of them, and hardly ever one to look at
+  // closely.
+  while (value.size() >= sizeof(std::uint64_t)) {
+    std::uint64_t word;
+    std::memcpy(&word, value.data(), sizeof word);
+    if (may_hold_control(word) && !std::all_of(value.begin(), value.begin() + sizeof word, valid)) {
+      return false;
+    }
+    value.remove_prefix(sizeof word);
   }
-  return true;
+  return std::all_of(value.begin(), value.end(), valid);
 }
 
 }  // namespace keelson::http

@@ -127,6 +127,20 @@ TEST(GrpcWire, HeaderFields) {
   EXPECT_FALSE(valid_header_value(std::string_view("\0", 1)));
 }
 
+// Each byte at each place of a text that is looked at in words.
+TEST(GrpcWire, HeaderValuesByteByByte) {
+  for (std::size_t length = 1; length <= 24; length++) {
+    for (std::size_t place = 0; place < length; place++) {
+      for (int byte = 0; byte < 256; byte++) {
+        std::string value(length, '~');
+        value[place] = static_cast<char>(byte);
+        const bool valid = (byte >= 0x20 || byte == '\t') && byte != 0x7F;
+        ASSERT_EQ(valid_header_value(value), valid) << length << " " << place << " " << byte;
+      }
+    }
+  }
+}
+
 TEST(Grpc, CodesAndReasons) {
   EXPECT_EQ(status_code_name(StatusCode::kCancelled), "Canceled");
   EXPECT_EQ(status_code_name(StatusCode::kUnauthenticated), "Unauthenticated");

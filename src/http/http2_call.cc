@@ -451,20 +451,22 @@ void Http2Call::begin_answer() {
   count_answer_bytes();
   if (answering_) return wake();
   answering_ = true;
-  const std::string type = content_type();
+  std::string composed;
   const std::array fields = {
       field(":status", "200"),
-      field("content-type", type, subtype_.empty() ? kCopied : kCopiedOnce),
+      content_type_field(composed),
       field("grpc-encoding", "gzip"),
   };
   connection_->submit_answer(stream_id_, std::span(fields).first(gzip_ ? 3 : 2), true);
   connection_->want_turn();
 }
 
-std::string Http2Call::content_type() const {
-  std::string type = "application/grpc";
-  if (!subtype_.empty()) (type += '+') += subtype_;
-  return type;
+// `composed` holds the value until the fields are submitted, if it is not the usual one.
+nghttp2_nv Http2Call::content_type_field(std::string& composed) const {
+  constexpr std::string_view kUsual = "application/grpc";
+  if (subtype_.empty()) return field("content-type", kUsual);
+  ((composed = kUsual) += '+') += subtype_;
+  return field("content-type", composed, kCopiedOnce);
 }
 
 void Http2Call::wake() {
@@ -482,10 +484,11 @@ void Http2Call::finish(Status status) {
   if (answering_) return wake();  // trailers follow what is queued
   answering_ = true;
   const std::string http_status = fmt::format("{}", http_status_);
-  const std::string type = content_type(), message = encode_grpc_message(status_.message);
+  const std::string message = encode_grpc_message(status_.message);
+  std::string composed;
   const std::array fields = {
       field(":status", http_status, kCopied),
-      field("content-type", type, subtype_.empty() ? kCopied : kCopiedOnce),
+      content_type_field(composed),
       field("grpc-status", code_text()),
       field("grpc-message", message, message.empty() ? kCopied : kCopiedOnce),
   };

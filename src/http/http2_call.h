@@ -117,7 +117,7 @@ class Http2Call final : public Call, private DeadlineQueue::Entry {
   void wake();
   void submit_trailers();
   void refuse_to_send(std::uint64_t length);
-  std::string content_type() const;
+  nghttp2_nv content_type_field(std::string& composed) const;
   std::string_view code_text() const;
 
   // `code` is what the call counts as.

@@ -5,6 +5,7 @@
 // is filled in when nghttp2 has made it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <string>
@@ -27,6 +28,7 @@ class OutputBuffer {
   // So much will be appended or a little more: one allocation instead of growing.
   void reserve(std::size_t bytes) { tail_.reserve(tail_.size() + bytes); }
   void append(std::string_view bytes) {
+    if (tail_.empty()) tail_.reserve(expected_);
     tail_.append(bytes);
     size_ += bytes.size();
   }
@@ -39,7 +41,7 @@ class OutputBuffer {
   // Room for up to `bytes` at the end, to be written in place; commit() says how many were.
   char* prepare(std::size_t bytes) {
     prepared_at_ = tail_.size();
-    tail_.resize(tail_.size() + bytes);
+    tail_.resize_and_overwrite(tail_.size() + bytes, [](char*, std::size_t size) { return size; });
     return tail_.data() + prepared_at_;
   }
   void commit(std::size_t bytes) {
@@ -49,6 +51,7 @@ class OutputBuffer {
   }
 
   void begin_frame() {
+    if (tail_.empty()) tail_.reserve(expected_);
     header_piece_ = pieces_.size();
     header_at_ = tail_.size();
     tail_.append(kFrameHeaderBytes, '\0');
@@ -73,6 +76,7 @@ class OutputBuffer {
 
   // Hands everything over and is empty again.
   void write_to(env::Stream& stream) {
+    expected_ = std::min(std::max(tail_.size(), expected_ - expected_ / 8), kExpectedMax);
     size_ = 0;
     if (pieces_.empty()) {
       stream.write(std::move(tail_));
@@ -103,7 +107,12 @@ class OutputBuffer {
   }
 
   std::vector<Piece> pieces_;
+  // A turn is much like those before it: room for it is made once, when its first bytes come, and
+  // nothing is held while there are none.
+  static constexpr std::size_t kExpectedMax = std::size_t{64} << 10;
+
   std::string tail_;  // comes after pieces_
+  std::size_t expected_ = 0;
   std::size_t size_ = 0;
   std::size_t prepared_at_ = 0;
   std::size_t header_piece_ = 0;  // index the tail had, or will have, when it held the header
