@@ -1,6 +1,7 @@
 #include "store/snapshot.h"
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 #include "store/hasher.h"
@@ -72,7 +73,11 @@ class Reader final : public base::RevisionReader {
  private:
   void read_all(std::span<const Revision> revisions, std::span<ReadResult> out,
                 bool may_block) const;
+  std::optional<Wanted> locate(Revision revision, ReadResult& out) const;
   void read_part(std::span<Wanted> part, std::span<ReadResult> out, bool may_block) const;
+  std::optional<std::string_view> payload_of(Wanted& one, std::string_view record,
+                                             ReadResult& out) const;
+  void finish_one(Wanted& one, const base::SharedBytes& bytes, std::span<ReadResult> out) const;
   void split_part(std::span<Wanted> part, std::string_view bytes, std::span<ReadResult> out) const;
   ReadResult counted(StorageErrc error) const;
 
@@ -99,29 +104,43 @@ ReadResult Reader::counted(StorageErrc error) const {
 void Reader::read_all(std::span<const Revision> revisions, std::span<ReadResult> out,
                       bool may_block) const {
   CHECK_EQ(revisions.size(), out.size());
-  const SegmentTable& table = snapshot_->table();
+  if (revisions.size() == 1) {
+    if (auto one = locate(revisions[0], out[0])) read_part({&*one, 1}, out, may_block);
+    return;
+  }
+  // Looked up in their order, which is that of their places: neighbours share cache lines of the
+  // revision arrays, and of the kernel's page tables after them.
+  std::vector<std::size_t> order(revisions.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return revisions[a] < revisions[b]; });
   std::vector<Wanted> wanted;
   wanted.reserve(revisions.size());
-  for (std::size_t i = 0; i < revisions.size(); i++) {
-    if (const base::Record* record = find_pending(pending_, revisions[i])) {
-      out[i] = {.state = ReadResult::State::kBytes, .bytes = record->encoded};
-      continue;
-    }
-    const std::size_t at = table.segment_of(revisions[i]);
-    const Segment* segment = at < table.segments().size() ? table.segments()[at].get() : nullptr;
-    const auto ordinal = segment ? segment->find(revisions[i], count(at)) : std::nullopt;
-    if (!ordinal) {
-      out[i] = counted(StorageErrc::kMissing);
-      continue;
-    }
-    wanted.push_back({at, segment->extent(*ordinal, count(at)), revisions[i], i});
-  }
-  if (wanted.size() > 1) {
-    std::sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) {
-      return std::pair(a.segment, a.extent.offset) < std::pair(b.segment, b.extent.offset);
-    });
+  for (const std::size_t i : order) {
+    auto one = locate(revisions[i], out[i]);
+    if (!one) continue;
+    one->out = i;
+    wanted.push_back(*one);
   }
   read_wanted(wanted, out, may_block);
+}
+
+// Where the record lies; nullopt if `out` has the answer already.
+std::optional<Wanted> Reader::locate(Revision revision, ReadResult& out) const {
+  if (const base::Record* record = find_pending(pending_, revision)) {
+    out = {.state = ReadResult::State::kBytes, .bytes = record->encoded};
+    return std::nullopt;
+  }
+  const SegmentTable& table = snapshot_->table();
+  const std::size_t at = table.segment_of(revision);
+  const Segment* segment = at < table.segments().size() ? table.segments()[at].get() : nullptr;
+  const auto ordinal = segment ? segment->find(revision, count(at)) : std::nullopt;
+  if (!ordinal) {
+    out = counted(StorageErrc::kMissing);
+    return std::nullopt;
+  }
+  return Wanted{
+      .segment = at, .extent = segment->extent(*ordinal, count(at)), .revision = revision};
 }
 
 void Reader::read_wanted(std::span<Wanted> wanted, std::span<ReadResult> out,
@@ -141,22 +160,49 @@ void Reader::read_wanted(std::span<Wanted> wanted, std::span<ReadResult> out,
 void Reader::read_part(std::span<Wanted> part, std::span<ReadResult> out, bool may_block) const {
   const env::File& file = snapshot_->table().segments()[part.front().segment]->file();
   const std::uint64_t from = part.front().extent.offset, length = part.back().end() - from;
-  const auto buffer = std::make_unique_for_overwrite<char[]>(length);
+  auto buffer = std::make_shared_for_overwrite<char[]>(length);
   const std::span<char> into(buffer.get(), length);
   std::optional<base::Result<std::size_t>> got =
       may_block ? file.read_at(from, into) : file.try_read_at(from, into);
-  if (got && *got) return split_part(part, {buffer.get(), **got}, out);
+  if (got && *got) {
+    const base::SharedBytes bytes(buffer, std::string_view(buffer.get(), **got));
+    return part.size() == 1 ? finish_one(part.front(), bytes, out) : split_part(part, bytes, out);
+  }
   for (const Wanted& one : part) {
     out[one.out] = got ? counted(StorageErrc::kIo) : ReadResult{.state = ReadResult::State::kCold};
   }
+}
+
+// The payload of a record, or nullopt and the error in `out`.
+std::optional<std::string_view> Reader::payload_of(Wanted& one, std::string_view record,
+                                                   ReadResult& out) const {
+  const SegmentTable& table = snapshot_->table();
+  const auto checked =
+      check_record(record, table.segments()[one.segment]->id(), one.extent.offset, one.revision);
+  if (checked) {
+    one.tombstone = checked->tombstone;
+    return checked->payload;
+  }
+  if (table.serve_unchecked() && record.size() > kRecordHeaderBytes) {
+    return record.substr(kRecordHeaderBytes);
+  }
+  out = counted(checked.error());
+  return std::nullopt;
+}
+
+// A record that was read alone is handed on where it lies.
+void Reader::finish_one(Wanted& one, const base::SharedBytes& bytes,
+                        std::span<ReadResult> out) const {
+  const auto payload = payload_of(one, bytes, out[one.out]);
+  if (!payload) return;
+  const auto skip = static_cast<std::size_t>(payload->data() - bytes.data());
+  out[one.out] = {.state = ReadResult::State::kBytes, .bytes = bytes.slice(skip, payload->size())};
 }
 
 // The answers of one part share one allocation, of payloads alone: whoever keeps one record of an
 // answer keeps no gaps with it.
 void Reader::split_part(std::span<Wanted> part, std::string_view bytes,
                         std::span<ReadResult> out) const {
-  const SegmentTable& table = snapshot_->table();
-  const std::uint64_t id = table.segments()[part.front().segment]->id();
   const std::uint64_t from = part.front().extent.offset;
   std::size_t room = 0;
   for (const Wanted& one : part) room += one.extent.length - kRecordHeaderBytes;
@@ -164,22 +210,12 @@ void Reader::split_part(std::span<Wanted> part, std::string_view bytes,
   char* to = payloads.get();
   for (Wanted& one : part) {
     const std::uint64_t skip = std::min<std::uint64_t>(one.extent.offset - from, bytes.size());
-    const std::string_view record = bytes.substr(skip, one.extent.length);
-    const auto checked = check_record(record, id, one.extent.offset, one.revision);
-    std::string_view payload;
-    if (checked) {
-      payload = checked->payload;
-      one.tombstone = checked->tombstone;
-    } else if (table.serve_unchecked() && record.size() > kRecordHeaderBytes) {
-      payload = record.substr(kRecordHeaderBytes);
-    } else {
-      out[one.out] = counted(checked.error());
-      continue;
-    }
-    std::memcpy(to, payload.data(), payload.size());
+    const auto payload = payload_of(one, bytes.substr(skip, one.extent.length), out[one.out]);
+    if (!payload) continue;
+    std::memcpy(to, payload->data(), payload->size());
     out[one.out] = {.state = ReadResult::State::kBytes,
-                    .bytes = base::SharedBytes(payloads, std::string_view(to, payload.size()))};
-    to += payload.size();
+                    .bytes = base::SharedBytes(payloads, std::string_view(to, payload->size()))};
+    to += payload->size();
   }
 }
 
