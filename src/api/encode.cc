@@ -9,16 +9,18 @@ using base::put_message_field;
 using base::put_varint_field;
 
 // A response inside a TxnResponse has a header with nothing but the revision. api.md 1.6
-std::string inner_header(std::int64_t revision) { return encode(Header{.revision = revision}); }
+HeaderBytes inner_header(std::int64_t revision) { return encode(Header{.revision = revision}); }
 
-std::string put_body(const std::string& header, const mvcc::PutResult& result) {
+std::string put_body(std::string_view header, const mvcc::PutResult& result) {
   std::string out;
+  out.reserve(base::message_field_size(1, header.size()) +
+              (result.previous ? base::message_field_size(2, result.previous->size()) : 0));
   put_message_field(out, 1, header);
   if (result.previous) put_message_field(out, 2, *result.previous);
   return out;
 }
 
-std::string delete_body(const std::string& header, const mvcc::DeleteResult& result) {
+std::string delete_body(std::string_view header, const mvcc::DeleteResult& result) {
   std::string out;
   put_message_field(out, 1, header);
   put_varint_field(out, 2, static_cast<std::uint64_t>(result.deleted));
@@ -26,7 +28,7 @@ std::string delete_body(const std::string& header, const mvcc::DeleteResult& res
   return out;
 }
 
-std::string range_body(const std::string& header, const mvcc::RangeResult& result) {
+std::string range_body(std::string_view header, const mvcc::RangeResult& result) {
   std::string out;
   put_message_field(out, 1, header);
   for (const base::SharedBytes& kv : result.kvs) put_message_field(out, 2, kv);
@@ -34,7 +36,7 @@ std::string range_body(const std::string& header, const mvcc::RangeResult& resul
   return out;
 }
 
-std::string txn_body(const std::string& header, const mvcc::TxnResult& result);
+std::string txn_body(std::string_view header, const mvcc::TxnResult& result);
 
 // One ResponseOp: range 1, put 2, delete_range 3, txn 4.
 std::string operation_body(const mvcc::OpResult& operation) {
@@ -52,7 +54,7 @@ std::string operation_body(const mvcc::OpResult& operation) {
   return out;
 }
 
-std::string txn_body(const std::string& header, const mvcc::TxnResult& result) {
+std::string txn_body(std::string_view header, const mvcc::TxnResult& result) {
   std::string out;
   put_message_field(out, 1, header);
   put_varint_field(out, 2, result.succeeded ? 1 : 0);
@@ -62,13 +64,18 @@ std::string txn_body(const std::string& header, const mvcc::TxnResult& result) {
 
 }  // namespace
 
-std::string encode(const Header& header) {
-  std::string out;
-  put_varint_field(out, 1, header.cluster_id);
-  put_varint_field(out, 2, header.member_id);
-  put_varint_field(out, 3, static_cast<std::uint64_t>(header.revision));
-  put_varint_field(out, 4, header.raft_term);
-  return out;
+HeaderBytes::HeaderBytes(const Header& header) {
+  char* out = bytes_;
+  const auto put = [&out](std::uint32_t field, std::uint64_t value) {
+    if (value == 0) return;
+    *out++ = static_cast<char>(base::varint_tag(field));
+    out = base::put_varint_at(out, value);
+  };
+  put(1, header.cluster_id);
+  put(2, header.member_id);
+  put(3, static_cast<std::uint64_t>(header.revision));
+  put(4, header.raft_term);
+  size_ = static_cast<std::size_t>(out - bytes_);
 }
 
 std::string header_only(const Header& header) {

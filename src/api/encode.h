@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "mvcc/range.h"
 #include "mvcc/state.h"
@@ -19,8 +20,18 @@ struct Header {
   raft::Term raft_term = 0;
 };
 
-// The fields of a ResponseHeader.
-std::string encode(const Header& header);
+// The fields of a ResponseHeader. Every answer has one, so they need no allocation.
+class HeaderBytes {
+ public:
+  explicit HeaderBytes(const Header& header);
+  operator std::string_view() const { return {bytes_, size_}; }  // NOLINT: reads as a view
+  std::size_t size() const { return size_; }
+
+ private:
+  char bytes_[4 * 11];
+  std::size_t size_;
+};
+inline HeaderBytes encode(const Header& header) { return HeaderBytes(header); }
 // A message that is nothing but its header (field 1).
 std::string header_only(const Header& header);
 

@@ -17,7 +17,8 @@ constexpr std::uint64_t kGzipBytesMax = std::uint64_t{64} << 20;
 
 // The rows of one run as field `kvs`, or what kept it from being made.
 struct Run {
-  std::string bytes;
+  std::string bytes;  // of a whole answer
+  std::string made;
   std::vector<mvcc::RangeRow> rows;
   std::vector<base::Revision> revisions;
   std::vector<base::ReadResult> read;
@@ -39,19 +40,18 @@ struct Run {
       return one.state == base::ReadResult::State::kError;
     });
   }
+  // The KeyValue of the i-th row; valid until the next is asked for.
+  std::string_view kv(std::size_t i, bool rows_are_complete, bool keys_only) {
+    if (!rows_are_complete) return read[i].bytes;
+    if (!rows[i].encoded.empty() || !keys_only) return rows[i].encoded;
+    made = mvcc::encode_keys_only(rows[i].key, rows[i].version);
+    return made;
+  }
   void encode(bool rows_are_complete, bool keys_only) {
     for (std::size_t i = 0; i < rows.size(); i++) {
-      if (!rows_are_complete) {
-        put_kv_prefix(bytes, read[i].bytes.size());
-        bytes += read[i].bytes.view();
-      } else if (!rows[i].encoded.empty() || !keys_only) {
-        put_kv_prefix(bytes, rows[i].encoded.size());
-        bytes += rows[i].encoded.view();
-      } else {
-        const std::string kv = mvcc::encode_keys_only(rows[i].key, rows[i].version);
-        put_kv_prefix(bytes, kv.size());
-        bytes += kv;
-      }
+      const std::string_view one = kv(i, rows_are_complete, keys_only);
+      put_kv_prefix(bytes, one.size());
+      bytes += one;
     }
     rows.clear();
   }
@@ -69,51 +69,63 @@ class RangeAnswer::Body : public http::BodySource {
         view_(std::move(view)),
         plan_(std::move(plan)),
         keys_only_(keys_only),
+        prefix_(std::move(head)),
         tail_(std::move(tail)),
         hold_(front_.held_views().hold(*view_, [this] { call_.abandon(); })),
-        waiting_(context.front) {
-    run_->bytes = std::move(head);
-  }
+        waiting_(context.front),
+        piece_(prefix_) {}
 
   Pulled pull(std::span<char> out) override {
-    if (at_ == run_->bytes.size()) {
-      if (reading_) return Wait{};
-      if (failed_) return unreadable();
-      if (!next_run()) return reading_ ? Pulled(Wait{}) : unreadable();
+    std::size_t count = 0;
+    while (count < out.size() && (!piece_.empty() || next_piece())) {
+      const std::size_t length = std::min(out.size() - count, piece_.size());
+      std::copy_n(piece_.data(), length, out.data() + count);
+      piece_.remove_prefix(length);
+      count += length;
     }
-    const std::size_t length = std::min(out.size(), run_->bytes.size() - at_);
-    std::copy_n(run_->bytes.data() + at_, length, out.data());
-    at_ += length;
-    return length;
+    if (count > 0) return count;
+    return reading_ ? Pulled(Wait{}) : unreadable();
   }
 
  private:
   static Failed unreadable() { return {status_of(mvcc::Errc::kUnreadable)}; }
 
-  // Fills run_->bytes; false if that must wait or failed.
-  bool next_run() {
-    run_->bytes.clear();
-    at_ = 0;
-    auto rows = plan_.next_rows(kRowsPerRun);
-    if (rows.empty()) {
-      CHECK(!tail_.empty());  // not asked beyond the announced length
-      run_->bytes = std::exchange(tail_, {});
+  // Makes piece_ the next bytes: of each row its prefix, then its KeyValue where it lies; false if
+  // they must wait or cannot be had.
+  bool next_piece() {
+    if (reading_ || failed_) return false;
+    if (at_ == run_->rows.size() && !next_run()) return false;
+    if (at_ == run_->rows.size()) {  // all rows are sent
+      CHECK(!tail_.empty());         // not asked beyond the announced length
+      prefix_ = std::exchange(tail_, {});
+      piece_ = prefix_;
       return true;
     }
-    run_->take(std::move(rows));
-    if (!plan_.rows_are_complete()) {
-      view_->reader->try_read(run_->revisions, run_->read);
-      if (!run_->complete()) {
-        read_on_worker();
-        return false;
-      }
-      if (run_->failed()) {
-        failed_ = true;
-        return false;
-      }
+    if (!prefix_sent_) {
+      kv_ = run_->kv(at_, plan_.rows_are_complete(), keys_only_);
+      prefix_.clear();
+      put_kv_prefix(prefix_, kv_.size());
+      piece_ = prefix_;
+    } else {
+      piece_ = kv_;
+      at_++;
     }
-    run_->encode(plan_.rows_are_complete(), keys_only_);
+    prefix_sent_ = !prefix_sent_;
     return true;
+  }
+
+  // Reads the next run of rows, none at the end; false if that must wait or has failed.
+  bool next_run() {
+    at_ = 0;
+    run_->take(plan_.next_rows(kRowsPerRun));
+    if (plan_.rows_are_complete() || run_->rows.empty()) return true;
+    view_->reader->try_read(run_->revisions, run_->read);
+    if (!run_->complete()) {
+      read_on_worker();
+      return false;
+    }
+    failed_ = run_->failed();
+    return !failed_;
   }
 
   void read_on_worker() {
@@ -126,7 +138,6 @@ class RangeAnswer::Body : public http::BodySource {
         waiting_ = 0;
         reading_ = false;
         failed_ = run_->failed();
-        if (!failed_) run_->encode(plan_.rows_are_complete(), keys_only_);
         call_.resume();
       };
     });
@@ -137,13 +148,17 @@ class RangeAnswer::Body : public http::BodySource {
   std::shared_ptr<const member::View> view_;
   mvcc::RangePlan plan_;
   const bool keys_only_;
+  std::string prefix_;  // of one row; first the head of the answer, at last its tail
   std::string tail_;
   std::unique_ptr<member::HeldViews::Hold> hold_;  // told to end, it abandons the call
   std::shared_ptr<Run> run_ = std::make_shared<Run>();
-  std::size_t at_ = 0;
+  std::size_t at_ = 0;        // rows of the run that are sent
+  bool prefix_sent_ = false;  // of the next one
   bool reading_ = false;
   bool failed_ = false;
   Waiting waiting_;
+  std::string_view piece_;  // bytes to send next
+  std::string_view kv_;     // to follow them if they are a prefix
 };
 
 RangeAnswer::RangeAnswer(Context& context, http::Call& call,
@@ -154,10 +169,11 @@ RangeAnswer::RangeAnswer(Context& context, http::Call& call,
       request_(request),
       view_(std::move(view)),
       plan_(view_->keys, request, kMemoryBudget),
-      waiting_(context.front),
-      alive_(std::make_shared<bool>(true)) {}
+      waiting_(context.front) {}
 
-RangeAnswer::~RangeAnswer() { *alive_ = false; }
+RangeAnswer::~RangeAnswer() {
+  if (alive_) *alive_ = false;
+}
 
 void RangeAnswer::start() {
   context_.front.shared().metrics.ranges_read.fetch_add(1, std::memory_order_relaxed);
@@ -168,6 +184,7 @@ void RangeAnswer::plan() {
   switch (plan_.step(kKeysPerSlice)) {
     case mvcc::RangePlan::Status::kMore:
       hold_view();
+      if (!alive_) alive_ = std::make_shared<bool>(true);
       context_.front.lane().post([this, alive = alive_] {
         if (*alive) plan();
       });
@@ -212,8 +229,10 @@ void RangeAnswer::read_for_plan() {
 }
 
 void RangeAnswer::planned() {
+  const HeaderBytes header = encode(context_.header(*view_));
   std::string head;
-  base::put_message_field(head, 1, encode(context_.header(*view_)));
+  head.reserve(base::message_field_size(1, header.size()));
+  base::put_message_field(head, 1, header);
   std::string tail = range_tail(plan_.more(), plan_.count());
   const std::uint64_t length = head.size() + plan_.encoded_bytes() + tail.size();
   const bool whole = length <= kWholeBytesMax || call_.gzip();
@@ -227,12 +246,38 @@ void RangeAnswer::planned() {
   call_.finish({});
 }
 
+// What most callers ask for, with one allocation; false (and nothing sent) if the row is cold.
+bool RangeAnswer::send_row(const mvcc::RangeRow& row, const std::string& head,
+                           const std::string& tail, std::uint64_t length) {
+  base::ReadResult read;
+  view_->reader->try_read({&row.version.mod, 1}, {&read, 1});
+  if (read.state == base::ReadResult::State::kCold) return false;
+  if (read.state == base::ReadResult::State::kError) {
+    call_.finish(status_of(mvcc::Errc::kUnreadable));
+    return true;
+  }
+  std::string message;
+  message.reserve(length);
+  message += head;
+  put_kv_prefix(message, read.bytes.size());
+  message += read.bytes.view();
+  message += tail;
+  call_.send(std::move(message));
+  call_.finish({});
+  return true;
+}
+
 // The whole answer at once if everything is in memory; false (and nothing sent) if it is to be
 // streamed.
 bool RangeAnswer::gather(const std::string& head, const std::string& tail, std::uint64_t length) {
   if (plan_.rows() > kRowsPerRun && !call_.gzip()) return false;
+  auto rows = plan_.next_rows(plan_.rows());
+  if (rows.size() == 1 && !plan_.rows_are_complete() &&
+      send_row(rows.front(), head, tail, length)) {
+    return true;
+  }
   auto run = std::make_shared<Run>();
-  run->take(plan_.next_rows(plan_.rows()));
+  run->take(std::move(rows));
   run->bytes.reserve(length);
   run->bytes = head;
   const auto send = [this, run, tail] {

@@ -29,6 +29,8 @@ class RangeAnswer {
   void hold_view();
   void read_for_plan();
   void planned();
+  bool send_row(const mvcc::RangeRow& row, const std::string& head, const std::string& tail,
+                std::uint64_t length);
   bool gather(const std::string& head, const std::string& tail, std::uint64_t length);
 
   Context& context_;
@@ -38,7 +40,7 @@ class RangeAnswer {
   std::unique_ptr<member::HeldViews::Hold> hold_;  // from the end of the first slice on
   mvcc::RangePlan plan_;
   Waiting waiting_;
-  std::shared_ptr<bool> alive_;
+  std::shared_ptr<bool> alive_;  // of the jobs between slices, made with the first
 };
 
 }  // namespace keelson::api

@@ -20,6 +20,13 @@ inline void put_varint(std::string& out, std::uint64_t value) {
   out.push_back(static_cast<char>(value));
 }
 
+// The same into an array with room for ten bytes; the place behind it.
+inline char* put_varint_at(char* out, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) *out++ = static_cast<char>(value | 0x80);
+  *out++ = static_cast<char>(value);
+  return out;
+}
+
 // Takes a varint off the front; nullopt if `in` ends first or it is longer than ten bytes.
 inline std::optional<std::uint64_t> take_varint(std::string_view& in) {
   std::uint64_t value = 0;

@@ -141,17 +141,15 @@ struct RangePlan::Impl {
     error = errc;
   }
 
-  void look(std::size_t budget) {
+  // What is left of the budget.
+  std::size_t look(std::size_t budget) {
     for (; budget > 0 && cursor.valid() && phase == Phase::kLooking; budget--, cursor.next()) {
       looked++;
       if (const auto version = cursor.get(revision)) see(cursor.key(), *version);
     }
-    if (phase != Phase::kLooking || cursor.valid()) return;
-    if (wanted.empty()) {
-      phase = Phase::kOrdering;
-    } else {
-      phase = Phase::kWaiting;
-    }
+    if (phase != Phase::kLooking || cursor.valid()) return budget;
+    phase = wanted.empty() ? Phase::kOrdering : Phase::kWaiting;
+    return budget;
   }
 
   void see(std::string_view seen_key, const Version& version) {
@@ -329,10 +327,9 @@ RangePlan& RangePlan::operator=(RangePlan&&) noexcept = default;
 RangePlan::Status RangePlan::step(std::size_t budget) {
   CHECK(budget > 0);
   if (impl_->phase == Impl::Phase::kLooking) {
-    impl_->look(budget);
-  } else if (impl_->phase == Impl::Phase::kOrdering) {
-    impl_->order(budget);
+    budget = impl_->look(budget);
   }
+  if (impl_->phase == Impl::Phase::kOrdering) impl_->order(budget);
   switch (impl_->phase) {
     case Impl::Phase::kLooking:
     case Impl::Phase::kOrdering:
