@@ -11,6 +11,8 @@
 namespace keelson::apply {
 namespace {
 
+constexpr std::size_t kArenaBytes = 2048;
+
 Errc from(mvcc::Errc errc) {
   switch (errc) {
     case mvcc::Errc::kCompacted:
@@ -198,7 +200,11 @@ void StateMachine::apply(const raft::Entry& entry) {
     result_.new_leader_term = entry.term;
     return;
   }
-  google::protobuf::Arena arena;
+  alignas(8) char first_block[kArenaBytes];  // enough for most requests
+  google::protobuf::ArenaOptions arena_options;
+  arena_options.initial_block = first_block;
+  arena_options.initial_block_size = sizeof first_block;
+  google::protobuf::Arena arena(arena_options);
   auto* request = google::protobuf::Arena::CreateMessage<etcdserverpb::InternalRaftRequest>(&arena);
   // Every proposer checks what it proposes, so this is a damaged log: going on would fork the
   // state.

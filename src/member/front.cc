@@ -19,14 +19,22 @@ constexpr base::Duration kReadIndexRetry = base::Milliseconds(500);
 constexpr base::Duration kAppliedPatience = base::Seconds(1);
 
 // header (100) { ID (1) }, then the request under its own field.
-std::string encode_proposal(std::uint64_t id, std::uint32_t field, std::string_view request) {
-  std::string header;
-  base::put_varint_field(header, 1, id);
-  std::string out;
-  out.reserve(header.size() + request.size() + 16);
-  base::put_message_field(out, field, request);
-  base::put_message_field(out, 100, header);
-  return out;
+base::SharedBytes encode_proposal(std::uint64_t id, std::uint32_t field, std::string_view request) {
+  const std::size_t header = base::varint_field_size(1, id);
+  const std::size_t size =
+      base::message_field_size(field, request.size()) + base::message_field_size(100, header);
+  auto bytes = std::make_shared_for_overwrite<char[]>(size);
+  char* out = bytes.get();
+  out = base::put_varint_at(out, base::bytes_tag(field));
+  out = base::put_varint_at(out, request.size());
+  out = std::copy(request.begin(), request.end(), out);
+  out = base::put_varint_at(out, base::bytes_tag(100));
+  out = base::put_varint_at(out, header);
+  out = base::put_varint_at(out, base::varint_tag(1));
+  out = base::put_varint_at(out, id);
+  CHECK_EQ(out, bytes.get() + size);
+  const std::string_view view(bytes.get(), size);
+  return {std::move(bytes), view};
 }
 
 }  // namespace
@@ -182,7 +190,7 @@ bool Front::ask_raft(FrontRequest request) { return shared_.to_raft->push(std::m
 
 Ticket Front::propose(std::uint32_t field, std::string_view request, ReplyJob done) {
   const Ticket id = ids_.next();
-  std::string data = encode_proposal(id, field, request);
+  base::SharedBytes data = encode_proposal(id, field, request);
   const std::size_t bytes = data.size();
   wait(std::move(done), shared_.config.request_timeout(), id);
   if (stopped_) return id;
@@ -198,9 +206,8 @@ Ticket Front::propose(std::uint32_t field, std::string_view request, ReplyJob do
     fail_soon(id, Errc::kTooManyRequests);
   } else if (bytes > shared_.config.request_bytes_max) {
     fail_soon(id, Errc::kRequestTooLarge);
-  } else if (!ask_raft(Proposal{.entry = {.data = base::SharedBytes(std::move(data))},
-                                .ticket = id,
-                                .front = number_})) {
+  } else if (!ask_raft(
+                 Proposal{.entry = {.data = std::move(data)}, .ticket = id, .front = number_})) {
     fail_soon(id, Errc::kTooManyRequests);
   }
   return id;

@@ -78,7 +78,7 @@ base::Result<PutResult, Errc> State::Operation::put(const PutRequest& request, b
 
   tally_.puts++;
   tally_.put_bytes += kv.key.size() + kv.value.size();
-  const auto superseded = view_.index.get(request.key(), view_.revision);
+  const auto superseded = in_txn_ ? view_.index.get(request.key(), view_.revision) : existing;
   const bool creation = kv.create_revision == main_;
   add({.record = {.revision = {main_, static_cast<std::int64_t>(changes_.size())},
                   .create_revision = kv.create_revision,
