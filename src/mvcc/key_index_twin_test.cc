@@ -370,6 +370,7 @@ TEST(KeyIndexThreads, ReadersSeeWholeBatches) {
     for (const std::uint64_t old : free) index.release(old);
     if (batch % 16 == 0) std::this_thread::yield();
   }
+  while (seen == 0) std::this_thread::yield();  // a busy machine may not have let a reader run yet
   {
     const std::lock_guard lock(mutex);
     done = true;
