@@ -132,6 +132,33 @@ TEST_F(LaneTest, AHookWaitsForAQueueOfManyTurns) {
   EXPECT_EQ(ran_at_hook, kJobs);
 }
 
+// As a compaction does, one slice after the other: what another thread posts comes next but one.
+TEST_F(LaneTest, LongWorkInSlicesLetsOthersInBetween) {
+  std::atomic<int> slices = 0;
+  std::atomic<int> posted_after = 0, ran_after = 0;
+  std::latch done(1);
+  std::thread other;
+  std::function<void()> slice = [&] {
+    const auto end = log_.clock().now() + std::chrono::microseconds(300);
+    if (++slices == 5) {
+      other = std::thread([&] {
+        log_.post([&] { ran_after = slices.load(); });
+        posted_after = slices.load();
+      });
+      other.join();
+    }
+    while (log_.clock().now() < end) {
+    }
+    if (ran_after != 0 || slices == 200) return done.count_down();
+    log_.post(slice);
+  };
+  log_.post(slice);
+  done.wait();
+  EXPECT_EQ(posted_after, 5);
+  EXPECT_GE(ran_after, 5);
+  EXPECT_LE(ran_after, 6);
+}
+
 TEST_F(LaneTest, AHookMadeByAHookRunsTooThoughNothingElseHappens) {
   std::latch done(1);
   io_.post([&] { io_.at_turn_end([&] { io_.at_turn_end([&] { done.count_down(); }); }); });

@@ -189,8 +189,13 @@ void Loop::run_timers() {
   }
 }
 
+// Those that are queued, and what they post here if it is soon done. Long work in slices posts one
+// after the other: what comes from other threads must come in between.
 void Loop::run_jobs() {
+  const std::size_t queued = queue_.size() - queue_head_;
+  const auto turn_end = clock_.now() + kTurnMax;
   for (std::size_t ran = 0; ran < kJobsPerTurn && queue_head_ < queue_.size(); ran++) {
+    if (ran >= queued && clock_.now() > turn_end) break;
     auto [lane, job] = std::move(queue_[queue_head_++]);  // running it may move the queue
     execute(lane, std::move(job));
     jobs_run_++;

@@ -4,8 +4,8 @@
 // idle
 //
 // L1  A turn handles at most kIoPerTurn I/O events and kJobsPerTurn jobs, so neither starves the
-// other, and
-//     sleeps only if no job and no hook waits.
+//     other; jobs that its own jobs post wait for the next turn once kTurnMax has passed. It sleeps
+//     only if no job and no hook waits.
 // L2  Whoever posts from another thread wakes this one only if it sleeps, and clears the flag, so
 // one batch
 //     costs one wake. A post from this thread takes no lock and makes no system call.
@@ -64,6 +64,7 @@ class Loop {
  public:
   static constexpr std::size_t kIoPerTurn = 128;
   static constexpr std::size_t kJobsPerTurn = 256;
+  static constexpr base::Duration kTurnMax = std::chrono::microseconds(100);
   static constexpr std::size_t kReadBufferBytes = 64 * 1024;
 
   Loop(std::string name, Clock& clock);
