@@ -175,7 +175,8 @@ RangeAnswer::~RangeAnswer() {
   if (alive_) *alive_ = false;
 }
 
-void RangeAnswer::start() {
+void RangeAnswer::start(base::TimePoint asked) {
+  asked_ = asked;
   context_.front.shared().metrics.ranges_read.fetch_add(1, std::memory_order_relaxed);
   plan();
 }
@@ -229,6 +230,9 @@ void RangeAnswer::read_for_plan() {
 }
 
 void RangeAnswer::planned() {
+  const base::TimePoint now = context_.front.lane().clock().now();
+  context_.front.shared().metrics.range_seconds.observe(now - asked_);
+  context_.front.request_times().observe(member::RequestKind::kRange, true, now - asked_);
   const HeaderBytes header = encode(context_.header(*view_));
   std::string head;
   head.reserve(base::message_field_size(1, header.size()));

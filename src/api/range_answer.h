@@ -21,7 +21,8 @@ class RangeAnswer {
   RangeAnswer(Context& context, http::Call& call, const etcdserverpb::RangeRequest& request,
               std::shared_ptr<const member::View> view);
   ~RangeAnswer();
-  void start();
+  // `asked`: when the request came; it may have waited for its View.
+  void start(base::TimePoint asked);
 
  private:
   class Body;
@@ -41,6 +42,7 @@ class RangeAnswer {
   mvcc::RangePlan plan_;
   Waiting waiting_;
   std::shared_ptr<bool> alive_;  // of the jobs between slices, made with the first
+  base::TimePoint asked_;
 };
 
 }  // namespace keelson::api

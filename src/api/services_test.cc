@@ -6,6 +6,7 @@
 //   raw SERVICE/METHOD                            the request as hexadecimal bytes
 //   open SERVICE/METHOD [name=value]   send   half-close   cancel   hear        a stream
 //   wait SECONDS
+//   lag N                     entries committed and not applied, as the front sees it
 //   leader lost | found                           what the member knows of its leader
 //
 // An answer is OK and the message, or the status. Ids of member and cluster are always the same and
@@ -75,6 +76,7 @@ class Script {
     if (d.command == "half-close") return half_close();
     if (d.command == "cancel") return cancel();
     if (d.command == "hear") return hear();
+    if (d.command == "lag") return lag(std::stoull(d.bare(0)));
     if (d.command == "wait") return wait(std::stoll(d.bare(0)));
     if (d.command == "leader") return leader(d.bare(0) == "found");
     return "no such command: " + d.command + "\n";
@@ -177,6 +179,12 @@ class Script {
   }
   std::string wait(std::int64_t seconds) {
     member_->world().run_for(base::Seconds(seconds));
+    return "ok\n";
+  }
+
+  std::string lag(raft::Index entries) {
+    auto& progress = member_->member().shared().progress;
+    progress.committed = progress.applied + entries;
     return "ok\n";
   }
 

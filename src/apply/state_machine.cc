@@ -190,7 +190,7 @@ bool StateMachine::compact_slice(std::size_t budget) {
   return progress.pending;
 }
 
-void StateMachine::apply(const raft::Entry& entry) {
+bool StateMachine::apply(const raft::Entry& entry) {
   CHECK(batch_ != nullptr);
   batch_->set_applied(entry.index, entry.term);
   if (entry.type == raft::EntryType::kConfChange) return apply_conf_change(entry);
@@ -198,7 +198,7 @@ void StateMachine::apply(const raft::Entry& entry) {
             static_cast<int>(entry.type));
   if (entry.data.empty()) {  // a leader's first entry of its term
     result_.new_leader_term = entry.term;
-    return;
+    return true;
   }
   alignas(8) char first_block[kArenaBytes];  // enough for most requests
   google::protobuf::ArenaOptions arena_options;
@@ -213,14 +213,16 @@ void StateMachine::apply(const raft::Entry& entry) {
   const std::uint64_t id = request->id() != 0 ? request->id() : request->header().id();
   const bool waiter = proposed_by(id, options_.member_id);
   auto answer = dispatch(*request, waiter);
-  if (!waiter) return;
+  const bool ok = answer.ok();
+  if (!waiter) return ok;
   result_.outcomes.push_back({.request_id = id,
                               .answer = std::move(answer),
                               .revision = keys_.revision(),
                               .term = entry.term});
+  return ok;
 }
 
-void StateMachine::apply_conf_change(const raft::Entry& entry) {
+bool StateMachine::apply_conf_change(const raft::Entry& entry) {
   auto decoded = raft::decode_conf_change(entry.data);
   CHECK_MSG(decoded.ok(), "conf change at entry {} does not parse", entry.index);
   raft::ConfChange change = *std::move(decoded);
@@ -237,6 +239,7 @@ void StateMachine::apply_conf_change(const raft::Entry& entry) {
     change.node_id = raft::kNone;  // the core is told of it all the same
     answer = base::fail(from(allowed.error()));
   }
+  const bool ok = answer.ok();
   if (proposed_by(change.id, options_.member_id)) {
     result_.outcomes.push_back({.request_id = change.id,
                                 .answer = std::move(answer),
@@ -244,6 +247,7 @@ void StateMachine::apply_conf_change(const raft::Entry& entry) {
                                 .term = entry.term});
   }
   result_.conf_changes.push_back({.index = entry.index, .change = std::move(change)});
+  return ok;
 }
 
 void StateMachine::save_conf_state() {

@@ -101,8 +101,8 @@ class StateMachine : private mvcc::Leases {
   // One batch of entries. Reads go through `reader` (all older batches); `live_bytes` is what the
   // quota is held against at its start.
   void begin(base::Batch& batch, const base::RevisionReader& reader, std::uint64_t live_bytes);
-  // Next entry of the log.
-  void apply(const raft::Entry& entry);
+  // Next entry of the log. False if it failed, whoever proposed it.
+  bool apply(const raft::Entry& entry);
   // A slice of the compaction under way, about `budget` keys. True while more is left.
   bool compact_slice(std::size_t budget);
   // Ends the batch. The state readers see is `view()` and the snapshots below.
@@ -135,7 +135,7 @@ class StateMachine : private mvcc::Leases {
   std::int64_t lease_of(std::string_view key) const override { return lessor_.lease_of(key); }
   void moved(std::string_view key, std::int64_t previous, std::int64_t id) override;
 
-  void apply_conf_change(const raft::Entry& entry);
+  bool apply_conf_change(const raft::Entry& entry);
   void save_conf_state();
   AnswerResult dispatch(const etcdserverpb::InternalRaftRequest& request, bool waiter);
   AnswerResult put(const etcdserverpb::PutRequest& request);

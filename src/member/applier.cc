@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "env/log.h"
 #include "member/front.h"
 
 namespace keelson::member {
@@ -12,6 +13,8 @@ namespace {
 constexpr std::size_t kEntriesPerBatch = 512;
 constexpr std::size_t kEntryBytesPerBatch = std::size_t{2} << 20;
 constexpr std::size_t kPendingBatchesMax = 1024;
+// --warning-apply-duration's default. operations.md 7.12
+constexpr base::Duration kSlowApply = base::Milliseconds(100);
 // Keys looked at by one slice of a compaction: some 100 us.
 constexpr std::size_t kCompactKeysPerSlice = 1000;
 // Batches that the store has not confirmed, beyond which a compaction waits: entries go first.
@@ -40,9 +43,11 @@ Applier::Applier(env::Lane& lane, Shared& shared, Start start)
       state_(std::move(start.state)),
       applied_index_(start.applied_index),
       applied_term_(start.applied_term),
+      log_end_(start.log_end),
       boot_term_(start.boot_term),
       stored_(std::move(start.stored)),
       space_(start.space),
+      apply_times_(*shared.metrics.registry, KindTimes::Of::kApply),
       compaction_hasher_(lane, shared, [this] { on_compaction_hash(); }),
       snapshot_index_(start.snapshot_index),
       releases_(std::make_shared<Releases>(lane, this)),
@@ -133,40 +138,81 @@ std::shared_ptr<base::Batch> Applier::begin_batch() {
 }
 
 void Applier::compact_slice() {
+  const base::TimePoint at = lane_.clock().now();
   auto batch = begin_batch();
-  MAYBE(state_->compact_slice(kCompactKeysPerSlice));
+  const bool more = state_->compact_slice(kCompactKeysPerSlice);
+  const base::TimePoint now = lane_.clock().now();
+  shared_.metrics.compaction_slice_milliseconds.observe_milliseconds(now - at);
+  if (!more) compaction_ended(now);
   finish_batch(std::move(batch), {});
+}
+
+void Applier::compaction_ended(base::TimePoint now) {
+  shared_.metrics.compaction_last.set(
+      std::chrono::duration<double>(shared_.clock->wall_now().time_since_epoch()).count());
+  // One that a start found under way has no beginning.
+  if (!compacting_since_) return;
+  shared_.metrics.compaction_milliseconds.observe_milliseconds(now - *compacting_since_);
+  compacting_since_.reset();
 }
 
 void Applier::apply_entries() {
   auto batch = begin_batch();
   std::vector<raft::Message> responses;
-  // The first compaction of the batch, if all before it is dropped.
-  const bool settled = !state_->compacting();
-  const std::int64_t floor = state_->compact_revision();
-  std::optional<std::int64_t> compacted;
+  // The first compaction of the batch, if all before it is dropped. One that is replayed was hashed
+  // in a former life; the hash is lost with it, as in etcd.
+  struct Compacted {
+    std::int64_t floor_before, revision;
+  };
+  std::optional<Compacted> compacted;
   std::size_t entries = 0, bytes = 0;
+  base::TimePoint at = lane_.clock().now();
   while (!queue_.empty() && entries < kEntriesPerBatch && bytes < kEntryBytesPerBatch) {
     ApplyWork work = std::move(queue_.front());
     queue_.pop_front();
     for (const raft::Entry& entry : work.entries) {
-      CHECK_EQ(entry.index, applied_index_ + 1);
-      if (shared_.on_apply) shared_.on_apply(entry);
-      state_->apply(entry);
-      if (settled && !compacted && state_->compact_revision() != floor) {
-        compacted = state_->compact_revision();
+      const bool settled = !state_->compacting();
+      const std::int64_t floor = state_->compact_revision();
+      at = apply_entry(entry, at);
+      if (state_->compact_revision() != floor && settled && !compacted && entry.index > log_end_) {
+        compacted = {.floor_before = floor, .revision = state_->compact_revision()};
       }
-      applied_index_ = entry.index;
-      applied_term_ = entry.term;
       bytes += entry.data.size();
     }
     entries += work.entries.size();
     std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
   }
-  // What it drops is dropped from the next batch on: this one's View shows all that is hashed.
-  if (compacted) compaction_hasher_.expect(*compacted);
+  if (compacted) {
+    // What it drops is dropped from the next batch on: this one's View shows all that is hashed.
+    compaction_hasher_.expect(compacted->revision);
+    compacting_since_ = at;
+  }
   finish_batch(std::move(batch), std::move(responses));
-  if (compacted) compaction_hasher_.begin(shared_.views.load(), floor, *compacted);
+  if (compacted) {
+    compaction_hasher_.begin(shared_.views.load(), compacted->floor_before, compacted->revision);
+  }
+}
+
+// One entry, begun at `at`; when it was done.
+base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint at) {
+  CHECK_EQ(entry.index, applied_index_ + 1);
+  if (shared_.on_apply) shared_.on_apply(entry);
+  const bool ok = state_->apply(entry);
+  applied_index_ = entry.index;
+  applied_term_ = entry.term;
+  const base::TimePoint now = lane_.clock().now();
+  if (entry.type != raft::EntryType::kNormal || entry.data.empty()) return now;
+  const RequestKind kind = request_kind(entry.data.view());
+  apply_times_.observe(kind, ok, now - at);
+  if (now - at > kSlowApply) {
+    shared_.metrics.slow_applies.add();
+    env::log_warn("apply request took too long", {{"took", now - at},
+                                                  {"expected-duration", kSlowApply},
+                                                  {"prefix", ""},
+                                                  {"request", name_of(kind)},
+                                                  {"size", entry.data.size()}});
+  }
+  return now;
 }
 
 void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
@@ -175,6 +221,7 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   // A slice of a compaction that goes on: nobody waits for it.
   const bool is_silent = responses.empty() && state_->compacting();
   if (result.new_leader_term > boot_term_) own_term_applied_ = true;
+  shared_.metrics.compaction_revisions.add(static_cast<double>(result.dead.size()));
   pending_bytes_ += batch->record_bytes();
   pending_.push_back(batch);
   batches_sent_++;

@@ -52,6 +52,7 @@ class Applier {
     raft::Index applied_index = 0;
     raft::Term applied_term = 0;
     raft::Index snapshot_index = 0;  // of the newest snapshot record in the WAL
+    raft::Index log_end = 0;         // of the log found at the start: up to here it is replayed
     raft::Term boot_term = 0;  // of the hard state found at the start: leaders of it are history
   };
   Applier(env::Lane& lane, Shared& shared, Start start);
@@ -84,6 +85,8 @@ class Applier {
   std::shared_ptr<base::Batch> begin_batch();
   void apply_entries();
   void compact_slice();
+  base::TimePoint apply_entry(const raft::Entry& entry, base::TimePoint at);
+  void compaction_ended(base::TimePoint now);
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
   void publish();
   void on_compaction_hash();
@@ -105,6 +108,7 @@ class Applier {
 
   raft::Index applied_index_;
   raft::Term applied_term_;
+  const raft::Index log_end_;
   const raft::Term boot_term_;
   bool own_term_applied_ = false;
 
@@ -116,7 +120,9 @@ class Applier {
   std::shared_ptr<const base::RevisionReader> reader_;
   std::shared_ptr<const std::vector<apply::AlarmMember>> alarms_;
 
+  KindTimes apply_times_;
   CompactionHasher compaction_hasher_;
+  std::optional<base::TimePoint> compacting_since_;
 
   raft::Index snapshot_index_;
   std::optional<raft::Snapshot> snapshot_;  // captured, waiting for its checkpoint

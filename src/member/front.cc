@@ -51,6 +51,7 @@ Front::Front(env::Lane& lane, std::uint32_t number, Shared& shared)
           shared.oldest_views, [this]() -> const View& { return *view(); },
           [this] { shared_.metrics.views_ended.add(); }),
       ids_(shared.identity.member_id, number, shared.clock->wall_now()),
+      request_times_(*shared.metrics.registry, KindTimes::Of::kRequest),
       inbox_(lane, kUnbounded,
              [this](std::vector<FrontMessage> messages) { on_messages(std::move(messages)); }) {
   CHECK_LT(number, kNoWaitingLane);
@@ -71,6 +72,7 @@ Ticket Front::wait(Continuation done, std::optional<base::Duration> patience, Ti
   const auto now = lane_.clock().now();
   waiting_.try_emplace(ticket, Waiting{.done = std::move(done), .since = now});
   if (patience) {
+    drop_past_dues();
     dues_.push_back({.at = now + *patience, .ticket = ticket});
     std::push_heap(dues_.begin(), dues_.end(), std::greater<>());
     arm_timer();
@@ -103,7 +105,10 @@ void Front::forget(Ticket ticket) {
 void Front::fail(Ticket ticket, Errc errc) {
   auto waiting = take(ticket);
   if (!waiting) return;
-  if (waiting->bytes > 0) shared_.metrics.proposals_failed.add();
+  if (waiting->bytes > 0) {
+    shared_.metrics.proposals_failed.add();
+    request_times_.observe(waiting->kind, false, lane_.clock().now() - waiting->since);
+  }
   std::visit(
       [errc](auto& done) {
         using Done = std::decay_t<decltype(done)>;
@@ -120,6 +125,15 @@ void Front::fail(Ticket ticket, Errc errc) {
 
 void Front::fail_soon(Ticket ticket, Errc errc) {
   lane_.post([this, ticket, errc] { fail(ticket, errc); });
+}
+
+// Answers come much in the order of the questions: so the heap is about as long as what is under
+// way, not as all that was asked within the request timeout.
+void Front::drop_past_dues() {
+  while (!dues_.empty() && !waiting_.contains(dues_.front().ticket)) {
+    std::pop_heap(dues_.begin(), dues_.end(), std::greater<>());
+    dues_.pop_back();
+  }
 }
 
 void Front::arm_timer() {
@@ -196,6 +210,7 @@ Ticket Front::propose(std::uint32_t field, std::string_view request, ReplyJob do
   if (stopped_) return id;
   Waiting& waiting = waiting_.find(id)->second;
   waiting.bytes = bytes;
+  waiting.kind = request_kind(field);
   proposals_++;
   proposal_bytes_ += bytes;
   shared_.metrics.proposals_pending.add();
@@ -218,9 +233,11 @@ void Front::on(AppliedBatch message) {
     if (message.events_lost) listener_->on_batches_lost();
     if (message.events) listener_->on_batch(message.events);
   }
+  const auto now = message.outcomes.empty() ? base::TimePoint() : lane_.clock().now();
   for (apply::Outcome& outcome : message.outcomes) {
     auto waiting = take(outcome.request_id);
     if (!waiting) continue;  // its caller gave up, or it was proposed by this member's former life
+    request_times_.observe(waiting->kind, true, now - waiting->since);
     auto& done = std::get<ReplyJob>(waiting->done);
     if (outcome.answer) {
       done(Reply{.answer = *std::move(outcome.answer),
@@ -336,10 +353,27 @@ Ticket Front::renew(lease::LeaseId id, RenewJob done) {
   const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
   if (stopped_) return ticket;
   waiting_.find(ticket)->second.lease = id;
-  if (!ask_raft(RenewLease{.front = number_, .ticket = ticket, .id = id})) {
+  if (!shared_.config.fast_lease_keep_alive) {
+    renew_once_applied(ticket);
+  } else if (!ask_raft(RenewLease{.front = number_, .ticket = ticket, .id = id})) {
     fail_soon(ticket, Errc::kTooManyRequests);
   }
   return ticket;
+}
+
+// Once apply has caught up with what is committed now.
+void Front::renew_once_applied(Ticket ticket) {
+  Waiting& waiting = waiting_.find(ticket)->second;
+  waiting.asked_again = true;
+  const raft::Index committed = shared_.progress.committed.load(std::memory_order_acquire);
+  when([committed](const View& view) { return view.applied_index >= committed; }, kAppliedPatience,
+       [this, ticket, id = waiting.lease](auto view) {
+         if (!waiting_.contains(ticket)) return;
+         if (!view) return fail(ticket, Errc::kTimeoutApplied);
+         if (!ask_raft(RenewLease{.front = number_, .ticket = ticket, .id = id})) {
+           fail(ticket, Errc::kTooManyRequests);
+         }
+       });
 }
 
 void Front::on(const RenewAnswer& message) {
@@ -368,20 +402,12 @@ void Front::renewed(Ticket ticket, const RenewAnswer& message) {
     return;
   }
   if (waiting.asked_again) return answer_zero();
-  waiting.asked_again = true;
   const raft::Index committed = shared_.progress.committed.load(std::memory_order_acquire);
   if (shared_.progress.applied.load(std::memory_order_acquire) >= committed &&
       !view()->leases.find(id)) {
     return answer_zero();
   }
-  when([committed](const View& view) { return view.applied_index >= committed; }, kAppliedPatience,
-       [this, ticket, id](auto view) {
-         if (!waiting_.contains(ticket)) return;
-         if (!view) return fail(ticket, Errc::kTimeoutApplied);
-         if (!ask_raft(RenewLease{.front = number_, .ticket = ticket, .id = id})) {
-           fail(ticket, Errc::kTooManyRequests);
-         }
-       });
+  renew_once_applied(ticket);
 }
 
 Ticket Front::time_to_live(lease::LeaseId id, TimeToLiveJob done) {

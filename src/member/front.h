@@ -83,6 +83,8 @@ class Front {
   const Identity& identity() const { return shared_.identity; }
   const Progress& progress() const { return shared_.progress; }
   std::uint32_t number() const { return number_; }
+  // What requests of this lane took; the services add those that do not go through the log.
+  KindTimes& request_times() { return request_times_; }
 
   // At most one; outlives the lane's jobs.
   void set_listener(BatchListener* listener) { listener_ = listener; }
@@ -141,6 +143,7 @@ class Front {
   struct Waiting {
     Continuation done;
     std::size_t bytes = 0;  // of a proposal
+    RequestKind kind = RequestKind::kOther;
     base::TimePoint since;
     lease::LeaseId lease = lease::kNoLease;  // of a renewal
     bool asked_again = false;                // of a renewal: apply has caught up meanwhile
@@ -172,11 +175,13 @@ class Front {
   void look_at_conditions();
   void begin_read_round();
   void send_read_index();
+  void drop_past_dues();
   void arm_timer();
   void on_timer();
   Errc timeout_of(const Waiting& waiting) const;
   bool ask_raft(FrontRequest request);
   void renewed(Ticket ticket, const RenewAnswer& message);
+  void renew_once_applied(Ticket ticket);
 
   env::Lane& lane_;
   const std::uint32_t number_;
@@ -184,6 +189,7 @@ class Front {
   ViewCache views_;
   HeldViews held_views_;
   RequestIds ids_;
+  KindTimes request_times_;
   BatchListener* listener_ = nullptr;
   bool stopped_ = false;
 

@@ -75,7 +75,11 @@ void LogWriter::save_snapshot(SnapshotWork work) {
   // The file first, where it may block; its record only once the file is durable.
   shared_.any_worker().post([this, work = std::move(work)]() mutable {
     wal::Snapshotter snapshotter(files_, snap_directory_);
+    const auto before = shared_.clock->now();
     must(snapshotter.save(work.snapshot), "snapshot file");
+    const auto took = shared_.clock->now() - before;
+    shared_.metrics.snapshot_sync_seconds.observe(took);
+    shared_.metrics.snapshot_save_seconds.observe(took);
     lane_.post([this, snapshot = std::move(work.snapshot)]() mutable {
       if (!stopped_) record_snapshot(std::move(snapshot));
     });

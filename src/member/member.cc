@@ -44,6 +44,8 @@ void Member::wire(Booted booted, env::FileSystem& files, std::uint64_t chance) {
   shared_.workers = lanes_.workers;
   shared_.store_lane = lanes_.store;
   const auto space = booted.store->space();
+  const raft::Index log_end =
+      booted.entries.empty() ? booted.snapshot.index : booted.entries.back().index;
   applier_ = std::make_unique<Applier>(*lanes_.apply, shared_,
                                        Applier::Start{.state = std::move(booted.state),
                                                       .stored = booted.store->snapshot(),
@@ -51,6 +53,7 @@ void Member::wire(Booted booted, env::FileSystem& files, std::uint64_t chance) {
                                                       .applied_index = booted.applied_index,
                                                       .applied_term = booted.applied_term,
                                                       .snapshot_index = booted.snapshot.index,
+                                                      .log_end = log_end,
                                                       .boot_term = booted.hard_state.term});
   store_ = std::make_unique<StoreKeeper>(
       *lanes_.store, shared_, std::move(booted.store),

@@ -11,12 +11,14 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "base/time.h"
+#include "member/request_kind.h"
 
 namespace keelson::member {
 
@@ -45,6 +47,9 @@ class Histogram {
   void observe(base::Duration took) {
     histogram_.Observe(std::chrono::duration<double>(took).count());
   }
+  void observe_milliseconds(base::Duration took) {
+    histogram_.Observe(std::chrono::duration<double, std::milli>(took).count());
+  }
 
  private:
   prometheus::Histogram& histogram_;
@@ -52,6 +57,24 @@ class Histogram {
 
 // `count` bounds from `first`, each `factor` times the one before.
 prometheus::Histogram::BucketBoundaries exponential(double first, double factor, int count);
+
+// Times of requests by kind and outcome, as one lane meets them: each histogram is looked up once.
+class KindTimes {
+ public:
+  enum class Of {
+    kRequest,  // etcd_server_request_duration_seconds: from proposal, or question, to answer
+    kApply,    // etcd_server_apply_duration_seconds
+  };
+  KindTimes(prometheus::Registry& registry, Of of);
+  void observe(RequestKind kind, bool success, base::Duration took);
+
+ private:
+  prometheus::Histogram& make(RequestKind kind, bool success);
+
+  const Of of_;
+  prometheus::Family<prometheus::Histogram>& family_;
+  std::array<prometheus::Histogram*, 2 * kRequestKinds> known_{};
+};
 
 class Metrics {
  public:
@@ -75,6 +98,15 @@ class Metrics {
   Histogram lease_ttl_seconds;
   Histogram hash_seconds;
   Histogram hash_revision_seconds;
+  Histogram range_seconds;
+  Histogram checkpoint_seconds;  // of the store: etcd's backend commit
+  Histogram snapshot_sync_seconds;
+  Histogram snapshot_save_seconds;
+  Counter slow_applies;
+  Counter compaction_revisions;  // dropped
+  Gauge compaction_last;         // seconds since 1970
+  Histogram compaction_milliseconds;
+  Histogram compaction_slice_milliseconds;
   // etcd_mvcc_range_total and _txn_total, the share of reads that did not go through the log.
   std::atomic<std::uint64_t> ranges_read{0};
   std::atomic<std::uint64_t> txns_read{0};

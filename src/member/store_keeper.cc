@@ -55,10 +55,15 @@ void StoreKeeper::note() {
 void StoreKeeper::checkpoint_if_due() {
   const auto now = lane_.clock().now();
   if (store_->checkpoint_due(now)) {
-    must(store_->checkpoint(now, lane_.clock().wall_now()), "checkpoint");
+    checkpoint(now);
   } else if (checkpoint_timer_ == 0) {
     arm_checkpoint();
   }
+}
+
+void StoreKeeper::checkpoint(base::TimePoint now) {
+  must(store_->checkpoint(now, lane_.clock().wall_now()), "checkpoint");
+  shared_.metrics.checkpoint_seconds.observe(lane_.clock().now() - now);
 }
 
 void StoreKeeper::arm_checkpoint() {
@@ -66,9 +71,7 @@ void StoreKeeper::arm_checkpoint() {
     checkpoint_timer_ = 0;
     const auto before = store_->synced_applied_index();
     const auto now = lane_.clock().now();
-    if (store_->checkpoint_due(now)) {
-      must(store_->checkpoint(now, lane_.clock().wall_now()), "checkpoint");
-    }
+    if (store_->checkpoint_due(now)) checkpoint(now);
     if (store_->synced_applied_index() != before) note();
   });
 }

@@ -54,6 +54,7 @@ class StoreKeeper {
   void on_work(std::vector<StoreWork> works);
   void note();
   void checkpoint_if_due();
+  void checkpoint(base::TimePoint now);
   void arm_checkpoint();
   void step();
   void after_step(base::Result<store::Step> step);

@@ -175,6 +175,7 @@ base::Result<void, std::string> Server::boot(bool initialized) {
   env::log_info("starting etcd server",
                 {{"local-member-id", id}, {"local-server-version", member::kServerVersion.text()}});
   metrics_ = std::make_unique<api::GrpcMetrics>();
+  member_->shared().metrics.collectables.push_back(&process_metrics_);
   for (std::size_t i = 0; i < lanes_.io.size(); i++) {
     io_.push_back(std::make_unique<IoLane>(member_->front(i), *metrics_, config_.http));
   }

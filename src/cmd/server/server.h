@@ -17,6 +17,7 @@
 #include "api/lane_api.h"
 #include "base/function.h"
 #include "base/result.h"
+#include "cmd/server/process_metrics.h"
 #include "cmd/server/server_config.h"
 #include "env/posix/runtime.h"
 #include "member/member.h"
@@ -63,6 +64,7 @@ class Server {
   const member::Lanes lanes_;
   std::vector<std::unique_ptr<env::Listener>> client_listeners_;
   std::vector<std::unique_ptr<env::Listener>> other_listeners_;  // peers', metrics'
+  const ProcessMetrics process_metrics_;
   std::unique_ptr<member::Member> member_;
   std::unique_ptr<api::GrpcMetrics> metrics_;
   std::vector<std::unique_ptr<IoLane>> io_;
