@@ -103,8 +103,29 @@ func (x *execution) compare(a action, answers [2]answer) {
 	}
 	x.seen[where+": "+text]++
 	if found := difference(where, a, answers); found != nil {
+		found.detail += x.askAgain(a)
 		panic(stopped{found})
 	}
+}
+
+// askAgain tells of a read that differs whether it still does, and who changed its mind: what was overtaken by
+// something in the background agrees in the end.
+func (x *execution) askAgain(a action) string {
+	if a.kind != "call" {
+		return ""
+	}
+	switch a.request.(type) {
+	case *pb.RangeRequest, *pb.HashKVRequest, *pb.HashRequest, *pb.StatusRequest:
+	default:
+		return ""
+	}
+	text := ""
+	for _, wait := range []time.Duration{0, 100 * time.Millisecond, 3 * time.Second} {
+		time.Sleep(wait)
+		again := x.askBoth(func(s *side) answer { return s.unary(a.method, a.request, a.metadata) })
+		text += fmt.Sprintf("\nagain after %v: %v and %v", wait, again[0], again[1])
+	}
+	return text
 }
 
 // eachSide does the same at both servers at once.
