@@ -10,6 +10,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -55,9 +56,8 @@ type execution struct {
 
 	revision        int64 // the store's, by the latest header
 	compacted       int64 // -1: never
-	hashesKept      map[int64]bool
-	compactedAtZero bool // see `ignored`
-	compacting      bool // a compaction may be deleting in the background
+	compactedAtZero bool  // see `ignored`
+	compacting      bool  // a compaction may be deleting in the background
 	leases          map[int64]bool
 
 	watchers          []*watcher
@@ -71,7 +71,7 @@ type stopped struct{ found *Difference }
 
 func newExecution(oracle, subject *side, asked services) *execution {
 	return &execution{sides: [2]*side{oracle, subject}, asked: asked, revision: 1, compacted: -1,
-		seen: map[string]int{}, leases: map[int64]bool{}, hashesKept: map[int64]bool{}, controls: map[int]int{}, halfClosed: map[int]bool{}}
+		seen: map[string]int{}, leases: map[int64]bool{}, controls: map[int]int{}, halfClosed: map[int]bool{}}
 }
 
 func (x *execution) differ(kind, oracle, subject string) {
@@ -184,10 +184,28 @@ func notThereYet(method string) bool {
 	return strings.HasPrefix(method, "Auth/")
 }
 
-// keptHash: the hash of a compaction, which etcd keeps and the subject does not yet.
-func (x *execution) keptHash(request proto.Message) bool {
-	r, ok := request.(*pb.HashKVRequest)
-	return ok && x.hashesKept[r.Revision]
+// killsOracle: a compaction exactly at a revision that deletes a key and puts it again (a delete from a key on does
+// that, see deletesFromKey). etcd keeps the tombstone, drops the put, and dies at the next read of the key.
+func (x *execution) killsOracle(request proto.Message) bool {
+	r, ok := request.(*pb.CompactionRequest)
+	if !ok {
+		return false
+	}
+	if x.asked.has("Watch") {
+		x.sync()
+	}
+	deleted := map[string]bool{}
+	for _, event := range x.referenceEvents()[x.referenceUpTo(r.Revision):] {
+		if event.Kv.ModRevision != r.Revision {
+			break
+		}
+		if event.Type == mvccpb.Event_DELETE {
+			deleted[string(event.Kv.Key)] = true
+		} else if deleted[string(event.Kv.Key)] {
+			return true
+		}
+	}
+	return false
 }
 
 // do executes one action and returns the oracle's answer.
@@ -195,7 +213,10 @@ func (x *execution) do(a action) answer {
 	if needed := a.service(); needed != "" && !x.asked.has(needed) {
 		return answer{}
 	}
-	if x.sides[1].config.Bin != x.sides[0].config.Bin && (notThereYet(a.method) || x.keptHash(a.request)) {
+	if x.sides[1].config.Bin != x.sides[0].config.Bin && notThereYet(a.method) {
+		return answer{}
+	}
+	if x.killsOracle(a.request) {
 		return answer{}
 	}
 	x.done = append(x.done, a)
@@ -305,7 +326,6 @@ func (x *execution) learn(a action, got answer) {
 	case *pb.CompactionRequest:
 		x.compactedAtZero = x.compactedAtZero || r.Revision == 0
 		x.compacted = max(x.compacted, r.Revision)
-		x.hashesKept[r.Revision] = true
 		x.compacting = !r.Physical
 	case *pb.LeaseGrantRequest:
 		if m, ok := got.message.(*pb.LeaseGrantResponse); ok {
@@ -367,7 +387,6 @@ func (x *execution) restart() {
 	x.awaitCompaction()
 	x.eachSide((*side).restart)
 	x.watchers = nil
-	clear(x.hashesKept)
 	x.compactedAtZero = false // the hashes of compactions live in memory
 	clear(x.controls)
 	clear(x.halfClosed)
