@@ -54,10 +54,11 @@ type execution struct {
 	done  []action       // what was executed, for a replay
 	seen  map[string]int // answers by request and status, for -coverage
 
-	revision        int64 // the store's, by the latest header
-	compacted       int64 // -1: never
-	compactedAtZero bool  // see `ignored`
-	compacting      bool  // a compaction may be deleting in the background
+	revision        int64          // the store's, by the latest header
+	compacted       int64          // -1: never
+	compactedAtZero bool           // see `ignored`
+	hurried         map[int64]bool // compactions, and whether their hash may be kept or not, see `ignored`
+	compacting      bool           // a compaction may be deleting in the background
 	leases          map[int64]bool
 
 	watchers          []*watcher
@@ -71,7 +72,7 @@ type stopped struct{ found *Difference }
 
 func newExecution(oracle, subject *side, asked services) *execution {
 	return &execution{sides: [2]*side{oracle, subject}, asked: asked, revision: 1, compacted: -1,
-		seen: map[string]int{}, leases: map[int64]bool{}, controls: map[int]int{}, halfClosed: map[int]bool{}}
+		seen: map[string]int{}, leases: map[int64]bool{}, hurried: map[int64]bool{}, controls: map[int]int{}, halfClosed: map[int]bool{}}
 }
 
 func (x *execution) differ(kind, oracle, subject string) {
@@ -219,6 +220,9 @@ func (x *execution) do(a action) answer {
 	if x.killsOracle(a.request) {
 		return answer{}
 	}
+	if r, ok := a.request.(*pb.HashKVRequest); ok && x.hurried[r.Revision] {
+		return answer{}
+	}
 	x.done = append(x.done, a)
 	if x.trace != nil {
 		x.trace(a.String())
@@ -326,6 +330,7 @@ func (x *execution) learn(a action, got answer) {
 	case *pb.CompactionRequest:
 		x.compactedAtZero = x.compactedAtZero || r.Revision == 0
 		x.compacted = max(x.compacted, r.Revision)
+		x.hurried[r.Revision] = x.compacting
 		x.compacting = !r.Physical
 	case *pb.LeaseGrantRequest:
 		if m, ok := got.message.(*pb.LeaseGrantResponse); ok {
@@ -387,6 +392,9 @@ func (x *execution) restart() {
 	x.awaitCompaction()
 	x.eachSide((*side).restart)
 	x.watchers = nil
+	for revision := range x.hurried {
+		x.hurried[revision] = true
+	}
 	x.compactedAtZero = false // the hashes of compactions live in memory
 	clear(x.controls)
 	clear(x.halfClosed)
