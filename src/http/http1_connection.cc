@@ -314,6 +314,12 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
     // Bytes of the body follow with the next put(); is_done() needs one even where there are none.
     parser_->eager(true);
     reading_ = Reading::kBody;
+    take_head();
+    // Whoever answered: a parser that is done must not be given another byte.
+    if (reading_ == Reading::kBody && parser_->is_done()) on_body_whole();
+  }
+
+  void take_head() {
     if (!read_target()) return refuse(400, "Bad Request");
     if (!check_host()) return;
     if (request_.headers.contains("Transfer-Encoding") && !parser_->chunked()) {
@@ -324,7 +330,6 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
       expects_continue_ = true;
     }
     route();
-    if (reading_ == Reading::kBody && parser_->is_done()) on_body_whole();
   }
 
   bool read_target() {

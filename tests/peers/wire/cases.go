@@ -132,6 +132,8 @@ var cases = []wireCase{
 	{name: "HTTP/1.1 gRPC", http1: "POST /etcdserverpb.KV/Range", want: "404 404 page not found"},
 	{name: "HTTP/1.1 wrong method on health", http1: "PUT /health", want: "405 Allow: GET Method Not Allowed"},
 	{name: "HTTP/1.1 wrong method on the gateway", http1: "GET /v3/kv/range", want: "404 404 page not found", etcd: `501 {"code":12,..."message":"Method Not Allowed"}`},
+	{name: "HTTP/1.1 an expectation nobody has, and bytes behind it", http1: "GET /version HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\nmore",
+		want: "417 "},
 	{name: "HTTP/1.1 unknown path of the gateway", http1: "POST /v3/nope", want: "404 404 page not found", etcd: `404 {"code":5,..."message":"Not Found"}`},
 	{name: "health service", ask: call("/grpc.health.v1.Health/Check", message(0, nil)), want: success},
 	{name: "health service lists", ask: call("/grpc.health.v1.Health/List", message(0, nil)), want: success},
@@ -345,7 +347,10 @@ func http1(endpoint, request string) string {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", request)
+	if !strings.Contains(request, "\n") {
+		request += " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+	}
+	io.WriteString(c, request)
 	r, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		return err.Error()
