@@ -349,7 +349,9 @@ class GrpcClient::Impl final : public env::StreamHandler {
   // Whether the bytes were used up.
   bool on_data(Open& open, std::string_view bytes) {
     if (open.handler == nullptr) return true;
-    if (open.paused) {
+    // Held, too, while what was held before waits for the end of the turn to be fed: nothing may
+    // overtake it.
+    if (open.paused || !open.held.empty()) {
       open.held.append(bytes);
       open.held_window_bytes += bytes.size();
       return false;

@@ -228,6 +228,25 @@ TEST_F(ClientTest, PausingHoldsMessagesAndTheEnd) {
   EXPECT_EQ(client->open_calls(), 0u);
 }
 
+TEST_F(ClientTest, NothingOvertakesWhatWasHeldWhenReadingGoesOn) {
+  connect();
+  Heard heard;
+  auto call = client->start({.path = "/test.T/Chat"}, heard);
+  call->pause_reading();
+  call->send("one");
+  pump();
+  call->send("two");
+  lane.run();
+  server_wire->feed(client_wire->take());
+  lane.run();
+  const std::string down = server_wire->take();
+  ASSERT_FALSE(down.empty());
+  call->resume_reading();
+  client_wire->feed(down);  // within the same turn
+  pump();
+  EXPECT_EQ(heard.messages, (std::vector<std::string>{"one", "two"}));
+}
+
 TEST_F(ClientTest, WhatCameWhilePausedIsHeardThoughTheConnectionIsLost) {
   connect();
   Heard heard;
