@@ -1,8 +1,10 @@
 #include "wal/reader.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/crc32c.h"
+#include "base/planted.h"
 
 namespace keelson::wal {
 
@@ -68,6 +70,10 @@ Result<std::optional<Record>> Reader::next_in_file() {
   const std::uint64_t field = decode_length_field(head);
   if (field == 0) {
     ASSIGN_OR_RETURN(const bool wrong, length_is_wrong(0));
+    ASSIGN_OR_RETURN(const bool unwritten, length_is_unwritten());
+    if (wrong && unwritten) {
+      return error(Errc::kTorn, "a record whose frame's length was not written");
+    }
     if (wrong) return error(Errc::kBadRecord, "a whole record whose frame has length 0");
     return std::optional<Record>{};
   }
@@ -105,7 +111,7 @@ Result<std::optional<Record>> Reader::verified(const Record& record, std::string
     crc_ = record.crc;
   } else {
     const std::uint32_t computed = base::crc32c(crc_, record.data);
-    if (computed != record.crc) {
+    if (computed != record.crc && !KEELSON_PLANTED(kTornTailTaken)) {
       return unreadable(
           Errc::kCrcMismatch, frame,
           fmt::format("checksum {:08x} stored, {:08x} computed", record.crc, computed));
@@ -154,6 +160,20 @@ Result<bool> Reader::length_is_wrong(std::uint64_t claimed) {
   ASSIGN_OR_RETURN(const std::string_view bytes, peek(kLengthBytes, *length));
   const auto record = decode_record(bytes);
   return record && record->type != 0 && base::crc32c(crc_, record->data) == record->crc;
+}
+
+// Where a length of zero fills the end of a sector, a crash may have left just that sector
+// unwritten, and written the next one with the record. Unless one bit that turned over would
+// explain it as well.
+Result<bool> Reader::length_is_unwritten() {
+  if (cut_short() != Errc::kTorn || offset_ % kSectorBytes != kSectorBytes - kLengthBytes) {
+    return false;
+  }
+  ASSIGN_OR_RETURN(const std::string_view head, peek(kLengthBytes, kRecordHeadBytesMax));
+  const auto length = record_length(head);
+  if (!length) return false;
+  const bool padded = *length % 8 != 0;
+  return std::popcount(*length) + (padded ? 2 : 0) > 1;
 }
 
 }  // namespace keelson::wal

@@ -63,6 +63,7 @@ class Reader {
   std::unexpected<Error> unreadable(Errc code, std::string_view frame, std::string what);
   static bool has_zero_sector(std::string_view bytes, std::uint64_t offset);
   Result<bool> length_is_wrong(std::uint64_t claimed);
+  Result<bool> length_is_unwritten();
   std::unexpected<Error> error(Errc code, std::string what) const;
 
   std::vector<Source> sources_;

@@ -368,6 +368,39 @@ TEST(Wal, APurgeThatPowerInterruptsLeavesNoHole) {
   }
 }
 
+// A process is killed at some step, the next one takes up its log and answers for more, and then
+// power fails: what was answered for must be there, though the first synced neither bytes nor
+// names.
+TEST(Wal, WhatIsTakenUpAfterAKillIsDurable) {
+  const auto story = [](Disk& disk) {
+    if (!disk.make_directories("/m")) return;
+    auto made = Wal::create(disk, small_options(), encode_identity({.node_id = 1}), {});
+    for (raft::Index i = 1; made && i <= 40; i++) {
+      (*made)->append({.term = 1, .vote = 1}, std::vector{entry(1, i, std::string(300, 'x'))});
+      if (!(*made)->flush_and_sync()) return;
+    }
+  };
+  Disk counted(1);
+  story(counted);
+  ASSERT_GE(list_segments(counted, "/m/wal")->size(), 3u);
+  for (std::uint64_t at = 1; at <= counted.changes(); at++) {
+    Disk disk(at);
+    disk.cut_at(at, Disk::Crash::kKeepAll);
+    story(disk);
+    disk.power_on();
+    if (!disk.status("/m/wal")->has_value()) continue;
+    raft::Index last = 0;
+    {
+      auto opened = Wal::open(disk, small_options(), {});
+      ASSERT_TRUE(opened.ok()) << "step " << at << ": " << opened.error().message();
+      last = opened->wal->last_index() + 1;
+      put(*opened->wal, {.term = 2, .vote = 1}, {entry(2, last, "y")});
+    }
+    disk.crash(Disk::Crash::kLoseUnsynced);
+    ASSERT_EQ(reopen(disk).entries.size(), last) << "step " << at;
+  }
+}
+
 TEST(Wal, SparesAreUsedInTurnAndLeftoversRemoved) {
   Disk disk(1);
   auto options = small_options();
@@ -494,6 +527,28 @@ TEST(WalTail, FlippedBits) {
       EXPECT_LE(error->offset, log.end);
     }
   }
+}
+
+// A frame whose length fills the end of a sector: that sector was lost, the next one kept.
+TEST(WalTail, ALengthThatWasNotWrittenIsTorn) {
+  Disk disk(1);
+  raft::Index last = 0;
+  std::uint64_t at = 0;
+  {
+    auto wal = create(disk);
+    while (wal->stats().held_bytes % 512 != 504) {
+      last++;
+      put(*wal, {.term = 1, .vote = 1}, {entry(1, last, std::string(8 * (last % 3), 'q'))});
+      ASSERT_LT(last, 200u);
+    }
+    at = wal->stats().held_bytes;
+    put(*wal, {.term = 1, .vote = 1}, {entry(1, last + 1, std::string(100, 'q'))});
+  }
+  if (at > kSmallSegment) at -= kSmallSegment;
+  overwrite(disk, tail_path(disk), at, std::string(8, '\0'));
+  const auto recovered = reopen(disk);
+  EXPECT_TRUE(recovered.repaired);
+  EXPECT_EQ(recovered.entries.size(), last);
 }
 
 // Only the end of the last file may be torn.
