@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
 #include "env/log.h"
 #include "member/front.h"
 
@@ -227,7 +228,11 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   batches_sent_++;
   reader_ = store::make_reader(stored_, {pending_.begin(), pending_.end()});
   shared_.progress.applied.store(applied_index_, std::memory_order_release);
-  publish();
+  if (KEELSON_PLANTED(kViewAfterReply)) {
+    lane_.post([this] { publish(); });
+  } else {
+    publish();
+  }
 
   store_->push_always({.batch = std::move(batch), .dead = std::move(result.dead)});
   if (is_silent) return;
@@ -263,8 +268,8 @@ void Applier::publish() {
   view->index_stats = state_->index_stats();
   view->compacting = state_->compacting();
   const auto* self = view->roster->find(shared_.identity.member_id);
-  view->linearizable =
-      own_term_applied_ && view->roster->voters() == 1 && self != nullptr && !self->is_learner;
+  view->linearizable = (own_term_applied_ || KEELSON_PLANTED(kStaleView)) &&
+                       view->roster->voters() == 1 && self != nullptr && !self->is_learner;
   view->on_release = [releases = releases_, number = view->keys.index.batch()] {
     MAYBE(releases->channel.push(std::uint64_t{number}));
   };
@@ -282,6 +287,7 @@ void Applier::tell_fronts(apply::BatchResult& result) {
   std::shared_ptr<const mvcc::EventBatch> events;
   const bool changed = !result.events.events.empty() || result.events.compact_revision >= 0;
   if (changed) events = std::make_shared<const mvcc::EventBatch>(std::move(result.events));
+  if (KEELSON_PLANTED(kWatcherMissesBatch) && batches_sent_ % 20 == 0) events = nullptr;
   std::vector<std::vector<apply::Outcome>> outcomes(shared_.fronts.size());
   for (apply::Outcome& outcome : result.outcomes) {
     const std::uint32_t front = Front::number_of(outcome.request_id);
@@ -300,6 +306,9 @@ void Applier::snapshot_if_due() {
   if (snapshot_ || applied_index_ - snapshot_index_ <= shared_.config.snapshot_count) return;
   snapshot_ = capture_snapshot();
   snapshot_index_ = applied_index_;
+  if (KEELSON_PLANTED(kSnapshotAheadOfCheckpoint)) {
+    save_snapshot_({*std::exchange(snapshot_, std::nullopt)});
+  }
 }
 
 raft::Snapshot Applier::capture_snapshot() const {

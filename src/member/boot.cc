@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
 #include "env/log.h"
 #include "membership/bootstrap.h"
 #include "store/snapshot.h"
@@ -91,6 +92,8 @@ base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
     }
   }
   std::vector<mvcc::Version> history;
+  std::int64_t newest = recovered.newest.main;
+  if (KEELSON_PLANTED(kRevisionReused)) newest = 1;
   auto loaded = store.load([&](std::string_view key, std::span<const store::LiveRevision> live) {
     history.clear();
     for (const store::LiveRevision& one : live) {
@@ -100,10 +103,12 @@ base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
                          .bytes = one.bytes,
                          .tombstone = one.tombstone});
     }
-    state->load_key(key, history, live.back().tombstone ? lease::kNoLease : live.back().lease);
+    if (KEELSON_PLANTED(kRevisionReused)) newest = std::max(newest, live.back().mod.main);
+    const bool hangs = !live.back().tombstone && !KEELSON_PLANTED(kLeaseAttachLost);
+    state->load_key(key, history, hangs ? live.back().lease : lease::kNoLease);
   });
   if (!loaded) return fail(because("store", loaded.error()));
-  if (!state->finish_recovery(recovered.newest.main)) {
+  if (!state->finish_recovery(newest)) {
     return fail(error("store: the membership buckets cannot be read"));
   }
   return state;
@@ -123,6 +128,7 @@ store::Options store_options(const Config& config, base::WallTime now, std::uint
   options.store_id = chance | 1;
   options.replay_from = replay_from;
   options.wall_now = now;
+  if (KEELSON_PLANTED(kTombstoneCollectedFirst)) options.broken.drop_tombstones_unguarded = true;
   return options;
 }
 

@@ -72,6 +72,7 @@ struct Config {
   // store and its start is set by boot.
   store::Options store;
   std::uint64_t wal_segment_bytes = wal::kSegmentBytes;
+  base::Duration purge_interval = base::Seconds(30);
 
   base::Duration election_timeout() const { return tick * election_ticks; }
   // api.md 7.3

@@ -11,7 +11,6 @@ namespace {
 
 // Appends in flight are bounded by the core: entries come from proposals, which are.
 constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
-constexpr base::Duration kPurgeInterval = base::Seconds(30);
 // Between the steps of a spare and after a full disk.
 constexpr base::Duration kSpareRest = base::Milliseconds(10);
 constexpr base::Duration kSpareRetry = base::Seconds(5);
@@ -150,7 +149,7 @@ void LogWriter::purge() {
       }
     }
   });
-  lane_.after(kPurgeInterval, [this] { purge(); });
+  lane_.after(shared_.config.purge_interval, [this] { purge(); });
 }
 
 }  // namespace keelson::member

@@ -58,6 +58,9 @@ class RaftDriver {
   // Nothing is proposed or answered afterwards. On the raft lane.
   void stop();
 
+  // What of the log is in memory. On the raft lane.
+  const raft::MemoryStorage& log() const { return storage_; }
+
  private:
   void on(Proposal request);
   void on(const ReadIndexRequest& request);

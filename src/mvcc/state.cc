@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/planted.h"
 #include "mvcc/operation.h"
 
 namespace keelson::mvcc {
@@ -70,6 +71,7 @@ base::Result<void, Errc> State::compact(std::int64_t revision) {
   if (revision > revision_) return base::fail(Errc::kFutureRevision);
   compact_revision_ = revision;
   compact_next_ = "";  // one that was running is part of this one
+  if (KEELSON_PLANTED(kFloorNotDurable)) return {};
   batch_->put(base::Bucket::kMeta, std::string(base::kScheduledCompactKey),
               base::revision_key({revision, 0}));
   return {};
@@ -83,6 +85,7 @@ State::CompactProgress State::compact_slice(std::size_t budget) {
   auto slice = index_.compact(compact_revision_, *compact_next_, budget);
   if (slice.done) {
     compact_next_.reset();
+    if (KEELSON_PLANTED(kFloorNotDurable)) return {.dropped = std::move(slice.dropped)};
     batch_->put(base::Bucket::kMeta, std::string(base::kFinishedCompactKey),
                 base::revision_key({compact_revision_, 0}));
   } else {

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace keelson::sim {
 namespace {
 
 using http::StatusCode;
+
+constexpr base::Duration kLeaseClockLag = base::Milliseconds(500);
 
 template <class Message>
 Message parse(std::string_view bytes) {
@@ -61,6 +64,9 @@ std::string describe(std::string_view method, std::string_view request) {
   if (method == "Compact") return text_of<etcdserverpb::CompactionRequest>(request);
   if (method == "LeaseGrant") return text_of<etcdserverpb::LeaseGrantRequest>(request);
   if (method == "LeaseRevoke") return text_of<etcdserverpb::LeaseRevokeRequest>(request);
+  if (method == "LeaseKeepAlive") return text_of<etcdserverpb::LeaseKeepAliveRequest>(request);
+  if (method == "LeaseTimeToLive") return text_of<etcdserverpb::LeaseTimeToLiveRequest>(request);
+  if (method == "HashKV") return text_of<etcdserverpb::HashKVRequest>(request);
   return fmt::format("{} bytes", request.size());
 }
 
@@ -72,7 +78,7 @@ bool leaves_open(const http::Status& status) {
       return true;
     case StatusCode::kUnknown:
       return status.message == "etcdserver: too many requests" ||
-             status.message == "raft proposal dropped";
+             status.message == "raft proposal dropped" || status.message == "not a primary lessor";
     default:
       return false;
   }
@@ -110,8 +116,11 @@ void Checker::check_expiry(const LogEntry& entry) {
     return;
   }
   const auto id = parse<etcdserverpb::LeaseRevokeRequest>(entry.request).id();
-  const Model::Lease& lease = model_.leases().at(id);
-  if (entry.applied < lease.granted_at + base::Seconds(lease.ttl)) {
+  const Model::Lease& lease = model_.leases().at(id).back();
+  const auto renewed = renewed_.find(id);
+  const auto since =
+      renewed == renewed_.end() ? lease.granted_at : std::max(lease.granted_at, renewed->second);
+  if (entry.applied < since + base::Seconds(lease.ttl)) {
     violate(fmt::format("lease {} of {} s ended too early", id, lease.ttl));
   }
 }
@@ -141,6 +150,14 @@ void Checker::answer(const Operation& operation, const http::Status& status,
   stats_.answered++;
   if (!status.ok()) stats_.refused++;
   if (operation.method == "Range") return check_range(operation, status.code, message);
+  if (operation.method == "HashKV") return check_hash(operation, status.code, message);
+  if (operation.method == "LeaseKeepAlive" || operation.method == "LeaseTimeToLive" ||
+      operation.method == "LeaseLeases") {
+    if (!status.ok()) return violate(fmt::format("#{} failed: {}", operation.id, status.message));
+    if (operation.method == "LeaseKeepAlive") return check_renewal(operation, message);
+    if (operation.method == "LeaseTimeToLive") return check_time_to_live(operation, message);
+    return check_leases(operation, message);
+  }
   if (operation.method == "Txn") {
     const auto request = parse<etcdserverpb::TxnRequest>(operation.request);
     if (!writes(request)) return check_read_txn(operation, request, message);
@@ -187,17 +204,27 @@ bool Checker::check_read_revision(const Operation& operation, std::int64_t revis
   return true;
 }
 
+void Checker::check_revision_refused(const Operation& operation, std::int64_t asked_for) {
+  const bool compacted = asked_for > 0 && asked_for < model_.floor();
+  const bool future = asked_for > model_.revision(operation.low);
+  if (compacted || future) return;
+  violate(fmt::format("#{} was refused revision {} between {} and {}", operation.id, asked_for,
+                      model_.floor(), model_.revision(operation.low)));
+}
+
+bool Checker::check_revision_given(const Operation& operation, std::int64_t at,
+                                   std::int64_t revision) {
+  const raft::Index earliest = std::max(operation.low, model_.first_with(revision));
+  if (at <= revision && at >= model_.floor(earliest)) return true;
+  violate(fmt::format("#{} was given revision {}, which is not between {} and {}", operation.id, at,
+                      model_.floor(earliest), revision));
+  return false;
+}
+
 void Checker::check_range(const Operation& operation, StatusCode code, std::string_view message) {
   const auto request = parse<etcdserverpb::RangeRequest>(operation.request);
-  const std::int64_t asked_for = request.revision();
   if (code == StatusCode::kOutOfRange) {
-    const bool compacted = asked_for > 0 && asked_for < model_.floor();
-    const bool future = asked_for > model_.revision(operation.low);
-    if (!compacted && !future) {
-      violate(fmt::format("#{} was refused revision {} between {} and {}", operation.id, asked_for,
-                          model_.floor(), model_.revision(operation.low)));
-    }
-    return;
+    return check_revision_refused(operation, request.revision());
   }
   if (code != StatusCode::kOk) {
     return violate(fmt::format("#{} Range failed: {}", operation.id, http::status_code_name(code)));
@@ -205,12 +232,8 @@ void Checker::check_range(const Operation& operation, StatusCode code, std::stri
   auto response = parse<etcdserverpb::RangeResponse>(message);
   const std::int64_t revision = response.header().revision();
   if (!check_read_revision(operation, revision)) return;
-  const std::int64_t at = asked_for > 0 ? asked_for : revision;
-  const raft::Index earliest = std::max(operation.low, model_.first_with(revision));
-  if (at > revision || at < model_.floor(earliest)) {
-    return violate(fmt::format("#{} was given revision {}, which is not between {} and {}",
-                               operation.id, at, model_.floor(earliest), revision));
-  }
+  const std::int64_t at = request.revision() > 0 ? request.revision() : revision;
+  if (!check_revision_given(operation, at, revision)) return;
   const auto expected = model_.range(request, at);
   response.clear_header();
   if (response.SerializeAsString() != expected.SerializeAsString()) {
@@ -230,6 +253,123 @@ void Checker::check_read_txn(const Operation& operation, const etcdserverpb::Txn
     violate(fmt::format("#{} at revision {} is not what was there: got {}", operation.id, revision,
                         shortened(response.ShortDebugString())));
   }
+}
+
+// --- leases
+
+bool Checker::lived(const Operation& operation, std::int64_t lease) const {
+  const auto it = model_.leases().find(lease);
+  if (it == model_.leases().end()) return false;
+  return std::any_of(it->second.begin(), it->second.end(), [&](const Model::Lease& life) {
+    return life.revoked == 0 || life.revoked > operation.low ||
+           life.revoked_at + kLeaseClockLag > operation.asked;
+  });
+}
+
+// The leader's clock hears of a grant in the order of the log, but when its lane gets to it: a
+// client that asks at once may be ahead of that.
+bool Checker::lived_throughout(const Operation& operation, std::int64_t lease) const {
+  const Model::Lease* life = model_.lease(lease, operation.low);
+  return life != nullptr && life->revoked == 0 &&
+         life->granted_at + kLeaseClockLag < operation.asked;
+}
+
+void Checker::check_renewal(const Operation& operation, std::string_view message) {
+  const auto response = parse<etcdserverpb::LeaseKeepAliveResponse>(message);
+  const std::int64_t id = response.id();
+  if (!check_read_revision(operation, response.header().revision())) return;
+  if (response.ttl() <= 0) {
+    if (lived_throughout(operation, id)) {
+      violate(fmt::format("#{} was told that lease {} is gone", operation.id, id));
+    }
+    return;
+  }
+  if (!lived(operation, id)) {
+    return violate(fmt::format("#{} renewed lease {}, which is gone", operation.id, id));
+  }
+  // The life that was renewed: if it was over soon, and not for a client's wish, then too early.
+  for (const Model::Lease& life : model_.leases().at(id)) {
+    if (life.expired && life.granted <= operation.low && life.revoked > operation.low &&
+        life.revoked_at < operation.asked + base::Seconds(life.ttl)) {
+      return violate(fmt::format("lease {} ended though #{} renewed it", id, operation.id));
+    }
+  }
+  renewed_[id] = std::max(renewed_[id], operation.asked);
+}
+
+void Checker::check_time_to_live(const Operation& operation, std::string_view message) {
+  const auto request = parse<etcdserverpb::LeaseTimeToLiveRequest>(operation.request);
+  const auto response = parse<etcdserverpb::LeaseTimeToLiveResponse>(message);
+  const std::int64_t revision = response.header().revision();
+  if (!check_read_revision(operation, revision)) return;
+  if (response.grantedttl() == 0) {
+    if (lived_throughout(operation, request.id())) {
+      violate(fmt::format("#{} was told that lease {} is gone", operation.id, request.id()));
+    }
+    return;
+  }
+  if (!lived(operation, request.id()) || response.ttl() > response.grantedttl()) {
+    return violate(fmt::format("#{} was told that lease {} has {} s of {}", operation.id,
+                               request.id(), response.ttl(), response.grantedttl()));
+  }
+  const std::vector<std::string> keys(response.keys().begin(), response.keys().end());
+  if (request.keys() && keys != model_.keys_of(request.id(), revision)) {
+    violate(fmt::format("#{} was told of {} keys on lease {} at revision {}, there were {}",
+                        operation.id, keys.size(), request.id(), revision,
+                        model_.keys_of(request.id(), revision).size()));
+  }
+}
+
+void Checker::check_leases(const Operation& operation, std::string_view message) {
+  const auto response = parse<etcdserverpb::LeaseLeasesResponse>(message);
+  if (!check_read_revision(operation, response.header().revision())) return;
+  std::set<std::int64_t> told;
+  for (const auto& lease : response.leases()) {
+    told.insert(lease.id());
+    if (!lived(operation, lease.id())) {
+      violate(fmt::format("#{} was told of lease {}, which is gone", operation.id, lease.id()));
+    }
+  }
+  for (const auto& [id, lives] : model_.leases()) {
+    if (!told.contains(id) && lived_throughout(operation, id)) {
+      violate(fmt::format("#{} was not told of lease {}", operation.id, id));
+    }
+  }
+}
+
+// --- hash
+
+void Checker::check_hash(const Operation& operation, StatusCode code, std::string_view message) {
+  const auto request = parse<etcdserverpb::HashKVRequest>(operation.request);
+  if (code == StatusCode::kOutOfRange) {
+    return check_revision_refused(operation, request.revision());
+  }
+  if (code != StatusCode::kOk) {
+    return violate(
+        fmt::format("#{} HashKV failed: {}", operation.id, http::status_code_name(code)));
+  }
+  const auto response = parse<etcdserverpb::HashKVResponse>(message);
+  const std::int64_t revision = response.header().revision();
+  if (!check_read_revision(operation, revision)) return;
+  const std::int64_t at = request.revision() > 0 ? request.revision() : revision;
+  if (response.hash_revision() != at) {
+    return violate(fmt::format("#{} hashed revision {} instead of {}", operation.id,
+                               response.hash_revision(), at));
+  }
+  if (!check_revision_given(operation, at, revision)) return;
+  // The state it was taken from: one of this revision, with this floor.
+  for (raft::Index i = std::max(operation.low, model_.first_with(revision));
+       i <= model_.last() && model_.revision(i) == revision; i++) {
+    if (model_.floor(i) != response.compact_revision()) continue;
+    const std::uint32_t expected = model_.hash_kv(at, i);
+    if (response.hash() != expected) {
+      violate(fmt::format("#{} HashKV({}) at floor {} is {}, not {}", operation.id, at,
+                          response.compact_revision(), response.hash(), expected));
+    }
+    return;
+  }
+  violate(fmt::format("#{} HashKV speaks of floor {}, which no state at revision {} has",
+                      operation.id, response.compact_revision(), revision));
 }
 
 void Checker::finish() {

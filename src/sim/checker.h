@@ -11,7 +11,9 @@
 //       asked, and the model gives that answer to it
 //   C3  a read shows one state, not older than all that was answered before it was asked
 //   C4  every client entry in the log was asked for, as often as it is there
-//   C5  a lease is ended by the server only when its time is over
+//   C5  a lease is ended by the server only when its time since the last renewal is over
+//   C6  who asks for leases is told of those that live, by C3's rule
+//   C7  HashKV is the model's
 //
 // The first violation is kept; whoever runs the simulation looks at it.
 #pragma once
@@ -69,6 +71,16 @@ class Checker {
   void check_read_txn(const Operation& operation, const etcdserverpb::TxnRequest& request,
                       std::string_view message);
   void check_expiry(const LogEntry& entry);
+  void check_renewal(const Operation& operation, std::string_view message);
+  void check_time_to_live(const Operation& operation, std::string_view message);
+  void check_leases(const Operation& operation, std::string_view message);
+  void check_hash(const Operation& operation, http::StatusCode code, std::string_view message);
+  // Whether the lease lives after some entry, or all, from operation.low on.
+  bool lived(const Operation& operation, std::int64_t lease) const;
+  bool lived_throughout(const Operation& operation, std::int64_t lease) const;
+  // C3 for the floor: a revision was given, or refused as compacted or not yet written.
+  bool check_revision_given(const Operation& operation, std::int64_t at, std::int64_t revision);
+  void check_revision_refused(const Operation& operation, std::int64_t asked_for);
   // C3 for the revision of a read's header. False: a violation was noted.
   bool check_read_revision(const Operation& operation, std::int64_t revision);
   void told(raft::Index index) { told_ = std::max(told_, index); }
@@ -79,7 +91,8 @@ class Checker {
   std::uint64_t last_id_ = 0;
   raft::Index told_ = 0;
   std::map<std::pair<std::string, std::string>, std::vector<raft::Index>>
-      unknown_;  // by method and request: the `low` of each
+      unknown_;                                      // by method and request: the `low` of each
+  std::map<std::int64_t, base::TimePoint> renewed_;  // by lease: when a renewal was asked for
   Stats stats_;
   std::string violation_;
 };

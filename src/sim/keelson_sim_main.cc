@@ -2,6 +2,7 @@
 //
 //   keelson-sim --seed 7 --aloud         one run, telling its story
 //   keelson-sim --seeds 500 --jobs 2     runs 1 to 500; each failure with its seed and last steps
+//   keelson-sim --seeds 400 --planted stale-view   must fail (KEELSON_PLANTED_BUGS=ON only)
 //
 // Each run of many has a process of its own, so that a crash or an endless loop is its seed's
 // failure and no more.
@@ -17,6 +18,7 @@
 #include <map>
 #include <string>
 
+#include "base/planted.h"
 #include "env/log.h"
 #include "sim/simulation.h"
 
@@ -32,6 +34,7 @@ struct Flags {
   std::uint64_t seeds = 0;  // 0: only run.seed, here
   std::size_t jobs = 1;
   bool log = false;
+  bool planted = false;  // a bug is planted: one failure is wanted, and enough
 };
 
 const sim::Simulation* running = nullptr;
@@ -79,14 +82,17 @@ int run_many(const Flags& flags) {
     children.erase(pid);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
     failed++;
+    if (flags.planted) return;
     fmt::print("seed {} failed; again: keelson-sim --seed {} --calls {} --aloud\n", seed, seed,
                flags.run.calls);
   };
   for (std::uint64_t seed = flags.first; seed < flags.first + flags.seeds; seed++) {
     if (children.size() >= flags.jobs) reap();
+    if (flags.planted && failed > 0) break;
     const pid_t pid = fork();
     if (pid == 0) {
       alarm(kRunSecondsMax);
+      if (flags.planted) MAYBE(std::freopen("/dev/null", "w", stderr));
       std::_Exit(run_one(flags, seed, false) ? 0 : 1);
     }
     children[pid] = seed;
@@ -101,8 +107,19 @@ int run_many(const Flags& flags) {
   fmt::print(stderr,
              "keelson-sim [--seed N] [--aloud] [--disk] [--log]   one run\n"
              "keelson-sim --seeds N [--first N] [--jobs N]   many\n"
-             "both: [--calls N] [--keep LINES]\n");
+             "both: [--calls N] [--keep LINES] [--planted BUG]\n");
   std::exit(2);
+}
+
+void plant([[maybe_unused]] std::string_view name) {
+#ifdef KEELSON_PLANTED_BUGS
+  for (std::size_t i = 0; i < std::size(base::kPlantedBugNames); i++) {
+    if (name != base::kPlantedBugNames[i]) continue;
+    base::planted_bug = static_cast<base::PlantedBug>(i);
+    return;
+  }
+#endif
+  usage();
 }
 
 Flags parse(int argc, char** argv) {
@@ -122,6 +139,11 @@ Flags parse(int argc, char** argv) {
       continue;
     }
     if (i + 1 >= argc) usage();
+    if (flag == "--planted") {
+      flags.planted = true;
+      plant(argv[++i]);
+      continue;
+    }
     const std::uint64_t number = std::strtoull(argv[++i], nullptr, 10);
     if (flag == "--seed") {
       flags.run.seed = number;
@@ -148,6 +170,9 @@ int main(int argc, char** argv) {
   const Flags flags = parse(argc, argv);
   if (!flags.log) CHECK(env::open_log({.outputs = {"/dev/null"}}).ok());
   for (const int signal : {SIGABRT, SIGSEGV, SIGALRM}) std::signal(signal, on_abort);
-  if (flags.seeds > 0) return run_many(flags) == 0 ? 0 : 1;
+  if (flags.seeds > 0) {
+    const bool failed = run_many(flags) > 0;
+    return failed == flags.planted ? 0 : 1;
+  }
   return run_one(flags, flags.run.seed, true) ? 0 : 1;
 }

@@ -99,7 +99,7 @@ void Model::dispatch(LogEntry& entry, const etcdserverpb::InternalRaftRequest& r
     entry.answer = grant(request.lease_grant(), index, now);
   } else if (request.has_lease_revoke()) {
     is("LeaseRevoke", request.lease_revoke());
-    entry.answer = revoke(request.lease_revoke(), index, entry.by_server);
+    entry.answer = revoke(request.lease_revoke(), index, entry.by_server, now);
   } else {
     entry.by_server = true;
   }
@@ -285,15 +285,19 @@ Answer Model::compact(const etcdserverpb::CompactionRequest& request) {
 
 // --- leases
 
-bool Model::lease_lives(std::int64_t id) const {
+const Model::Lease* Model::lease(std::int64_t id, Index index) const {
   const auto it = leases_.find(id);
-  return it != leases_.end() && it->second.revoked == 0;
+  if (it == leases_.end()) return nullptr;
+  for (const Lease& life : it->second) {
+    if (life.lives(index)) return &life;
+  }
+  return nullptr;
 }
 
-std::vector<std::string> Model::keys_of(std::int64_t lease) const {
+std::vector<std::string> Model::keys_of(std::int64_t lease, std::int64_t revision) const {
   std::vector<std::string> out;
   for (const auto& [key, history] : keys_) {
-    const ModelChange* change = get(history, revision_);
+    const ModelChange* change = get(history, revision);
     if (change != nullptr && change->kv.lease() == lease) out.push_back(key);
   }
   return out;
@@ -303,43 +307,43 @@ Answer Model::grant(const etcdserverpb::LeaseGrantRequest& request, Index index,
                     base::TimePoint now) {
   if (lease_lives(request.id())) return refused(StatusCode::kFailedPrecondition);
   const auto ttl = std::max<std::int64_t>(request.ttl(), lease_ttl_min_.count());
-  leases_[request.id()] = {.ttl = ttl, .granted = index, .granted_at = now};
+  leases_[request.id()].push_back({.ttl = ttl, .granted = index, .granted_at = now});
   etcdserverpb::LeaseGrantResponse response;
   response.set_id(request.id());
   response.set_ttl(ttl);
   return answer_of(response);
 }
 
-Answer Model::revoke(const etcdserverpb::LeaseRevokeRequest& request, Index index, bool by_server) {
+Answer Model::revoke(const etcdserverpb::LeaseRevokeRequest& request, Index index, bool by_server,
+                     base::TimePoint now) {
   if (!lease_lives(request.id())) return refused(StatusCode::kNotFound);
-  for (const std::string& key : keys_of(request.id())) {
+  for (const std::string& key : keys_of(request.id(), revision_)) {
     mvccpb::KeyValue tombstone;
     tombstone.set_key(key);
     change(std::move(tombstone), true);
   }
   end_operation();
-  leases_[request.id()].revoked = index;
-  leases_[request.id()].expired = by_server;
+  Lease& life = leases_[request.id()].back();
+  life.revoked = index;
+  life.revoked_at = now;
+  life.expired = by_server;
   return answer_of(etcdserverpb::LeaseRevokeResponse());
 }
 
 // --- hash
 
-std::uint32_t Model::hash_kv(std::int64_t at, Index index) {
-  CHECK_GE(index, bucket_index_);
-  for (; bucket_index_ < index; bucket_index_++) {
-    const LogEntry& entry = this->at(bucket_index_ + 1);
-    while (bucket_changes_ < changes_.size() &&
-           changes_[bucket_changes_].revision.main <= entry.revision) {
-      bucket_.changes.push_back(changes_[bucket_changes_++]);
-    }
-    bucket_.revision = entry.revision;
-    if (entry.floor > bucket_.compact_revision) {
-      MAYBE(bucket_.bucket().empty());  // takes the changes over first
-      bucket_.compact(entry.floor);
-    }
+// From the floor alone, not from how it was reached: members compare hashes, and have compacted at
+// different moments.
+std::uint32_t Model::hash_kv(std::int64_t at, Index index) const {
+  mvcc::Model bucket;
+  for (const ModelChange& change : changes_) {
+    if (change.revision.main > revision(index)) break;
+    bucket.changes.push_back(change);
   }
-  return bucket_.hash_kv(at);
+  bucket.revision = revision(index);
+  MAYBE(bucket.bucket().empty());  // takes the changes over before it is compacted
+  if (floor(index) > 0) bucket.compact(floor(index));
+  return bucket.hash_kv(at);
 }
 
 }  // namespace keelson::sim

@@ -70,19 +70,26 @@ class Model {
   Answer read_txn(const etcdserverpb::TxnRequest& request, std::int64_t revision) const;
 
   // CRC of HashKV(at), with the floor as it is after `index`.
-  std::uint32_t hash_kv(std::int64_t at, Index index);
+  std::uint32_t hash_kv(std::int64_t at, Index index) const;
 
+  // One life of a lease.
   struct Lease {
     std::int64_t ttl = 0;
     Index granted = 0;
     base::TimePoint granted_at;
-    Index revoked = 0;     // 0: it lives
+    Index revoked = 0;  // 0: it lives
+    base::TimePoint revoked_at;
     bool expired = false;  // revoked by the server itself
+
+    bool lives(Index index) const { return granted <= index && (revoked == 0 || revoked > index); }
   };
-  // Every lease ever granted, by id; the newest grant of an id.
-  const std::map<std::int64_t, Lease>& leases() const { return leases_; }
-  bool lease_lives(std::int64_t id) const;
-  std::vector<std::string> keys_of(std::int64_t lease) const;
+  // All lives of every id ever granted, in order.
+  const std::map<std::int64_t, std::vector<Lease>>& leases() const { return leases_; }
+  // The life of it that is on after `index`; nullptr if there is none.
+  const Lease* lease(std::int64_t id, Index index) const;
+  bool lease_lives(std::int64_t id) const { return lease(id, last() + 1) != nullptr; }
+  // The keys that hang on it at this revision.
+  std::vector<std::string> keys_of(std::int64_t lease, std::int64_t revision) const;
 
   // All changes, in order.
   const std::vector<mvcc::ModelChange>& changes() const { return changes_; }
@@ -107,7 +114,8 @@ class Model {
   Answer txn(const etcdserverpb::TxnRequest& request);
   Answer compact(const etcdserverpb::CompactionRequest& request);
   Answer grant(const etcdserverpb::LeaseGrantRequest& request, Index index, base::TimePoint now);
-  Answer revoke(const etcdserverpb::LeaseRevokeRequest& request, Index index, bool by_server);
+  Answer revoke(const etcdserverpb::LeaseRevokeRequest& request, Index index, bool by_server,
+                base::TimePoint now);
   // In the running operation, which has main revision + 1; end_operation() closes it.
   void do_put(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse& response);
   void do_delete(const etcdserverpb::DeleteRangeRequest& request,
@@ -121,14 +129,10 @@ class Model {
   std::vector<mvcc::ModelChange> changes_;
   std::map<std::string, History, std::less<>> keys_;
   std::map<std::int64_t, Index> first_with_{{1, 0}};
-  std::map<std::int64_t, Lease> leases_;
+  std::map<std::int64_t, std::vector<Lease>> leases_;
   std::int64_t revision_ = 1;
   std::int64_t floor_ = -1;
   std::int64_t sub_ = 0;
-
-  mvcc::Model bucket_;  // for the hashes; behind, at bucket_index_
-  Index bucket_index_ = 0;
-  std::size_t bucket_changes_ = 0;
 };
 
 // The message with its header (and those of operations inside) reduced to the revision, and that

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "membership/bootstrap.h"
 
 namespace keelson::sim {
@@ -13,6 +15,8 @@ using base::Seconds;
 constexpr base::Duration kReadyLimit = Seconds(120);
 constexpr base::Duration kStopLimit = Seconds(60);
 constexpr base::Duration kClientsLimit = Seconds(600);
+constexpr base::Duration kWatchersLimit = Seconds(60);
+constexpr base::Duration kLeasesLimit = Seconds(30);  // the longest, and an election
 
 }  // namespace
 
@@ -35,12 +39,14 @@ Simulation::Simulation(const RunOptions& options)
                                  }});
   node_->host().disk().set_cold_one_in(random_.one_in(3) ? 0 : 1 + random_.below(6));
   make_clients();
+  make_watchers();
 }
 
 Simulation::~Simulation() {
   // Clients' calls name their connections, and connections the hosts' lanes.
   world_.host("clients").kill(Node::Crash::kKeepAll);
   clients_.clear();
+  watchers_.clear();
   node_.reset();
 }
 
@@ -55,8 +61,10 @@ member::Config Simulation::random_config() {
   config.snapshot_catchup_entries = random_.below(40);
   config.snapshots_max = 1 + random_.below(3);
   config.wals_max = 1 + random_.below(3);
+  config.purge_interval = Milliseconds(100 << random_.below(9));
   config.wal_segment_bytes = 4096 << random_.below(4);
   config.raft_log_bytes_max = 4096 << random_.below(6);
+  config.lease_checkpoint = random_.one_in(3);
   config.pending_bytes_max = random_.one_in(3) ? 2000 : 1 << 20;
   auto& store = config.store;
   store.segment_bytes = 2048 << random_.below(4);
@@ -81,6 +89,22 @@ void Simulation::make_clients() {
                         .parallel = random_.one_in(2) ? 1 : 1 + random_.below(6),
                         .window_bytes = random_.one_in(2) ? 1024 : 65'535,
                         .think_max = Milliseconds(1 + random_.below(60))}));
+  }
+}
+
+void Simulation::make_watchers() {
+  const std::size_t count = random_.below(4);
+  for (std::size_t i = 0; i < count; i++) {
+    Watcher::Options options{.key = std::string(1, '\0'), .range_end = std::string(1, '\0')};
+    if (random_.one_in(3)) options = {.key = "k01"};
+    if (random_.one_in(3)) options = {.key = "k01", .range_end = "k05"};
+    options.previous = random_.one_in(2);
+    options.fragment = random_.one_in(2);
+    options.window_bytes = random_.one_in(3) ? 1024 : 65'535;
+    options.pause_one_in = random_.one_in(2) ? 5 + random_.below(30) : 0;
+    options.leave_one_in = random_.one_in(2) ? 10 + random_.below(30) : 0;
+    watchers_.push_back(std::make_unique<Watcher>(world_, fmt::format("w{}", i), node_->address(),
+                                                  checker_, model_, story_, std::move(options)));
   }
 }
 
@@ -160,18 +184,47 @@ void Simulation::settle() {
   if (!idle) checker_.violate("calls without an end");
 }
 
+void Simulation::let_watchers_catch_up() {
+  for (const auto& watcher : watchers_) watcher->hurry();
+  const auto all_heard = [this] {
+    return !going_on() || std::all_of(watchers_.begin(), watchers_.end(),
+                                      [](const auto& one) { return one->caught_up(); });
+  };
+  if (world_.run_until(all_heard, kWatchersLimit)) return;
+  for (const auto& watcher : watchers_) {
+    if (!watcher->caught_up()) checker_.violate("a watcher missed events: " + watcher->where());
+  }
+}
+
 void Simulation::look_at_everything() {
+  let_watchers_catch_up();
   Client& client = *clients_.front();
   client.ask(Workload::read_all(0));
+  client.ask(Workload::all_leases());
   for (std::int64_t at = std::max<std::int64_t>(model_.floor(), 1); at <= model_.revision();
        at += 1 + static_cast<std::int64_t>(random_.below(10))) {
     client.ask(Workload::read_all(at));
+    client.ask(Workload::hash_at(at));
   }
   settle();
 }
 
+// Nobody renews a lease any more: all end, and their keys with them.
+void Simulation::outlive_leases() {
+  const auto none_lives = [this] {
+    const auto& leases = model_.leases();
+    return std::all_of(leases.begin(), leases.end(),
+                       [](const auto& lease) { return lease.second.back().revoked != 0; });
+  };
+  if (world_.run_until(none_lives, kLeasesLimit)) return;
+  for (const auto& [id, lives] : model_.leases()) {
+    if (lives.back().revoked == 0) checker_.violate(fmt::format("lease {} does not end", id));
+  }
+}
+
 Verdict Simulation::run() {
   for (const auto& client : clients_) client->start();
+  for (const auto& watcher : watchers_) watcher->start();
   start_node();
   for (int lives = 0; going_on() && !clients_idle() && lives < 12; lives++) {
     trouble();
@@ -179,6 +232,7 @@ Verdict Simulation::run() {
   }
   if (going_on()) settle();
   if (going_on()) look_at_everything();
+  if (going_on()) outlive_leases();
   if (going_on()) {
     node_->stop();
     if (!world_.run_until([this] { return node_->state() == Node::State::kStopped; }, kStopLimit)) {

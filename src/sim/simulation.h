@@ -15,6 +15,7 @@
 #include "sim/checker.h"
 #include "sim/client.h"
 #include "sim/node.h"
+#include "sim/watcher.h"
 
 namespace keelson::sim {
 
@@ -50,13 +51,16 @@ class Simulation {
  private:
   member::Config random_config();
   void make_clients();
+  void make_watchers();
   // Starts the node, again and again if it is killed meanwhile; until it is ready.
   void start_node();
   // Lets it work and brings it down, some way or other.
   void trouble();
   void end_life(Node::Crash mode_of_stopped);
   void settle();
+  void let_watchers_catch_up();
   void look_at_everything();
+  void outlive_leases();
   bool going_on() const { return checker_.ok(); }
   bool clients_idle() const;
   base::Duration random_time(base::Duration most);
@@ -72,6 +76,7 @@ class Simulation {
   Workload workload_;
   std::unique_ptr<Node> node_;
   std::vector<std::unique_ptr<Client>> clients_;
+  std::vector<std::unique_ptr<Watcher>> watchers_;
 };
 
 }  // namespace keelson::sim

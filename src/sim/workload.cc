@@ -20,11 +20,12 @@ Request make(std::string service, std::string method, const google::protobuf::Me
 
 Request Workload::next() {
   const auto dice = random_.below(100);
-  if (options_.leases && random_.one_in(8)) return random_.one_in(3) ? revoke() : grant();
-  if (dice < 40) return put();
-  if (dice < 52) return erase();
-  if (dice < 75) return range();
-  if (dice < 93) return txn();
+  if (dice < 33) return put();
+  if (dice < 43) return erase();
+  if (dice < 60) return range();
+  if (dice < 76) return txn();
+  if (dice < 94) return about_leases();
+  if (dice < 96) return hash();
   return compact();
 }
 
@@ -45,12 +46,7 @@ std::string Workload::value() {
   return value;
 }
 
-std::int64_t Workload::lease() {
-  if (!options_.leases || model_.leases().empty() || !random_.one_in(3)) return 0;
-  auto it = model_.leases().begin();
-  std::advance(it, static_cast<std::ptrdiff_t>(random_.below(model_.leases().size())));
-  return it->first;
-}
+std::int64_t Workload::lease_for_put() { return random_.one_in(4) ? any_lease() : 0; }
 
 std::int64_t Workload::past_revision() {
   const std::int64_t low = std::max<std::int64_t>(model_.floor() - 2, 1);
@@ -70,7 +66,7 @@ Request Workload::put() {
   etcdserverpb::PutRequest request;
   request.set_key(key());
   request.set_value(value());
-  request.set_lease(lease());
+  request.set_lease(lease_for_put());
   request.set_prev_kv(random_.one_in(4));
   return make("KV", "Put", request);
 }
@@ -129,7 +125,7 @@ Request Workload::txn() {
       auto* put = op->mutable_request_put();
       put->set_key(guarded);
       put->set_value(value());
-      put->set_lease(lease());
+      put->set_lease(lease_for_put());
     }
     if (random_.one_in(2)) {
       std::string other = key();
@@ -152,17 +148,48 @@ Request Workload::compact() {
   return make("KV", "Compact", request);
 }
 
-Request Workload::grant() {
-  etcdserverpb::LeaseGrantRequest request;
-  request.set_id(1 + static_cast<std::int64_t>(random_.below(20)));
-  request.set_ttl(1 + static_cast<std::int64_t>(random_.below(10)));
-  return make("Lease", "LeaseGrant", request);
+Request Workload::hash() { return hash_at(random_.one_in(3) ? 0 : past_revision()); }
+
+Request Workload::about_leases() {
+  switch (random_.below(8)) {
+    case 0:
+    case 1:
+    case 2: {
+      etcdserverpb::LeaseGrantRequest request;
+      request.set_id(any_lease());
+      request.set_ttl(1 + static_cast<std::int64_t>(random_.below(8)));
+      return make("Lease", "LeaseGrant", request);
+    }
+    case 3: {
+      etcdserverpb::LeaseRevokeRequest request;
+      request.set_id(any_lease());
+      return make("Lease", "LeaseRevoke", request);
+    }
+    case 4:
+    case 5: {
+      etcdserverpb::LeaseKeepAliveRequest request;
+      request.set_id(any_lease());
+      return make("Lease", "LeaseKeepAlive", request);
+    }
+    case 6: {
+      etcdserverpb::LeaseTimeToLiveRequest request;
+      request.set_id(any_lease());
+      request.set_keys(random_.one_in(2));
+      return make("Lease", "LeaseTimeToLive", request);
+    }
+    default:
+      return all_leases();
+  }
 }
 
-Request Workload::revoke() {
-  etcdserverpb::LeaseRevokeRequest request;
-  request.set_id(1 + static_cast<std::int64_t>(random_.below(20)));
-  return make("Lease", "LeaseRevoke", request);
+Request Workload::hash_at(std::int64_t revision) {
+  etcdserverpb::HashKVRequest request;
+  request.set_revision(revision);
+  return make("Maintenance", "HashKV", request);
+}
+
+Request Workload::all_leases() {
+  return make("Lease", "LeaseLeases", etcdserverpb::LeaseLeasesRequest());
 }
 
 }  // namespace keelson::sim

@@ -24,7 +24,6 @@ struct Request {
 struct WorkloadOptions {
   std::uint64_t keys = 12;
   std::uint64_t value_bytes_max = 400;
-  bool leases = false;
 };
 
 class Workload {
@@ -34,13 +33,16 @@ class Workload {
       : random_(random), model_(model), options_(options) {}
 
   Request next();
-  // All keys, at `revision` (0: now).
+  // All keys, at `revision` (0: now); their hash; all leases.
   static Request read_all(std::int64_t revision);
+  static Request hash_at(std::int64_t revision);
+  static Request all_leases();
 
  private:
   std::string key();
   std::string value();
-  std::int64_t lease();
+  std::int64_t any_lease() { return 1 + static_cast<std::int64_t>(random_.below(kLeases)); }
+  std::int64_t lease_for_put();
   std::int64_t past_revision();
   void range_of_keys(std::string& key, std::string& end);
   Request put();
@@ -48,8 +50,10 @@ class Workload {
   Request range();
   Request txn();
   Request compact();
-  Request grant();
-  Request revoke();
+  Request about_leases();
+  Request hash();
+
+  static constexpr std::uint64_t kLeases = 12;
 
   base::Random& random_;
   const Model& model_;
