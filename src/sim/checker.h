@@ -75,6 +75,7 @@ class Checker {
   void check_time_to_live(const Operation& operation, std::string_view message);
   void check_leases(const Operation& operation, std::string_view message);
   void check_hash(const Operation& operation, http::StatusCode code, std::string_view message);
+  bool is_compaction_hash(const etcdserverpb::HashKVResponse& response) const;
   // Whether the lease lives after some entry, or all, from operation.low on.
   bool lived(const Operation& operation, std::int64_t lease) const;
   bool lived_throughout(const Operation& operation, std::int64_t lease) const;

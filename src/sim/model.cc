@@ -334,7 +334,7 @@ Answer Model::revoke(const etcdserverpb::LeaseRevokeRequest& request, Index inde
 
 // From the floor alone, not from how it was reached: members compare hashes, and have compacted at
 // different moments.
-std::uint32_t Model::hash_kv(std::int64_t at, Index index) const {
+std::uint32_t Model::hash(std::int64_t at, Index index, bool of_compaction) const {
   mvcc::Model bucket;
   for (const ModelChange& change : changes_) {
     if (change.revision.main > revision(index)) break;
@@ -343,7 +343,7 @@ std::uint32_t Model::hash_kv(std::int64_t at, Index index) const {
   bucket.revision = revision(index);
   MAYBE(bucket.bucket().empty());  // takes the changes over before it is compacted
   if (floor(index) > 0) bucket.compact(floor(index));
-  return bucket.hash_kv(at);
+  return bucket.hash_kv(at, of_compaction);
 }
 
 }  // namespace keelson::sim

@@ -70,7 +70,9 @@ class Model {
   Answer read_txn(const etcdserverpb::TxnRequest& request, std::int64_t revision) const;
 
   // CRC of HashKV(at), with the floor as it is after `index`.
-  std::uint32_t hash_kv(std::int64_t at, Index index) const;
+  std::uint32_t hash_kv(std::int64_t at, Index index) const { return hash(at, index, false); }
+  // What the compaction in this entry hashed while it was done; members keep it and answer it.
+  std::uint32_t compaction_hash(Index index) const { return hash(floor(index), index - 1, true); }
 
   // One life of a lease.
   struct Lease {
@@ -99,6 +101,7 @@ class Model {
  private:
   using History = std::vector<std::size_t>;  // places in changes_, ascending
 
+  std::uint32_t hash(std::int64_t at, Index index, bool of_compaction) const;
   const mvcc::ModelChange* get(const History& history, std::int64_t revision) const;
   const mvcc::ModelChange* get(std::string_view key, std::int64_t revision) const;
   std::vector<const mvcc::ModelChange*> live(std::string_view key, std::string_view end,
