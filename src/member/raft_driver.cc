@@ -15,7 +15,12 @@ constexpr std::size_t kWithoutLeaderMax = 4096;
 // Of entries kept in memory where there is nobody to send them to.
 constexpr std::size_t kLogBytesAlone = std::size_t{2} << 20;
 constexpr base::Duration kLeaseScanInterval = base::Milliseconds(100);
-constexpr std::size_t kExpiriesPerScan = 1000;
+// Where more have expired than one scan takes, the next comes soon: 20,000 a second, each scan's
+// worth a millisecond of apply, so that writes pass between them.
+constexpr base::Duration kBusyScanInterval = base::Milliseconds(10);
+constexpr std::size_t kExpiriesPerScan = 200;
+// Revokes wait while so much is committed and not applied.
+constexpr raft::Index kExpiryLagMax = 2000;
 constexpr std::size_t kCheckpointsPerScan = 1000;
 constexpr base::Duration kCheckpointInterval = base::Seconds(300);
 
@@ -301,28 +306,36 @@ void RaftDriver::promote_leases() {
 
 void RaftDriver::scan_leases() {
   if (stopped_) return;
-  if (deadlines_.leading()) {
-    const auto now = lane_.clock().now();
-    for (const lease::LeaseId id : deadlines_.take_expired(now, kExpiriesPerScan)) {
-      shared_.metrics.lease_expired.add();
-      etcdserverpb::InternalRaftRequest request;
-      request.mutable_lease_revoke()->set_id(id);
-      propose_own(std::move(request));
-    }
-    const auto due = deadlines_.take_checkpoints(now, kCheckpointsPerScan);
-    if (!due.empty()) {
-      etcdserverpb::InternalRaftRequest request;
-      for (const auto& one : due) {
-        auto* checkpoint = request.mutable_lease_checkpoint()->add_checkpoints();
-        checkpoint->set_id(one.id);
-        checkpoint->set_remaining_ttl(one.remaining_ttl.count());
-      }
-      propose_own(std::move(request));
-    }
-    flush_proposals();
-    pump();
+  const bool more = deadlines_.leading() && end_leases();
+  lane_.after(more ? kBusyScanInterval : kLeaseScanInterval, [this] { scan_leases(); });
+}
+
+// True if there may be more to do at once.
+bool RaftDriver::end_leases() {
+  const auto now = lane_.clock().now();
+  const bool lags = node_.hard_state().commit > applied_ + kExpiryLagMax;
+  const auto expired = deadlines_.take_expired(now, lags ? 0 : kExpiriesPerScan);
+  for (const lease::LeaseId id : expired) {
+    shared_.metrics.lease_expired.add();
+    etcdserverpb::InternalRaftRequest request;
+    request.mutable_lease_revoke()->set_id(id);
+    propose_own(std::move(request));
   }
-  lane_.after(kLeaseScanInterval, [this] { scan_leases(); });
+  propose_checkpoints(deadlines_.take_checkpoints(now, kCheckpointsPerScan));
+  flush_proposals();
+  pump();
+  return lags || expired.size() == kExpiriesPerScan;
+}
+
+void RaftDriver::propose_checkpoints(const std::vector<lease::DeadlineQueue::DueCheckpoint>& due) {
+  if (due.empty()) return;
+  etcdserverpb::InternalRaftRequest request;
+  for (const auto& one : due) {
+    auto* checkpoint = request.mutable_lease_checkpoint()->add_checkpoints();
+    checkpoint->set_id(one.id);
+    checkpoint->set_remaining_ttl(one.remaining_ttl.count());
+  }
+  propose_own(std::move(request));
 }
 
 void RaftDriver::on(const RenewLease& request) {

@@ -86,6 +86,8 @@ class RaftDriver {
   bool leads() const { return node_.role() == raft::Role::kLeader; }
   void promote_leases();
   void scan_leases();
+  bool end_leases();
+  void propose_checkpoints(const std::vector<lease::DeadlineQueue::DueCheckpoint>& due);
   // A request of this member's own, for which nobody waits.
   void propose_own(etcdserverpb::InternalRaftRequest request);
   void raise_no_space();
