@@ -1,5 +1,7 @@
 #include "api/context.h"
 
+#include <google/protobuf/unknown_field_set.h>
+
 namespace keelson::api {
 namespace {
 
@@ -16,6 +18,19 @@ class MissingCall : public http::CallHandler {
 };
 
 }  // namespace
+
+http::Status unparsable(http::MethodKind kind, std::string_view bytes) {
+  http::Status status = http::unparsable_message(kind);
+  // The wire is in order, so a text was not: etcd's library names that.
+  google::protobuf::UnknownFieldSet fields;
+  if (fields.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    status.message = kind == http::MethodKind::kUnary
+                         ? "grpc: error unmarshalling request: string field contains invalid UTF-8"
+                         : "grpc: failed to unmarshal the received message: string field contains "
+                           "invalid UTF-8";
+  }
+  return status;
+}
 
 Header Context::header(std::int64_t revision, raft::Term term) const {
   return {.cluster_id = front.identity().cluster_id,

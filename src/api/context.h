@@ -50,6 +50,9 @@ class Waiting {
   member::Ticket ticket_ = 0;
 };
 
+// What a message that does not parse is answered.
+http::Status unparsable(http::MethodKind kind, std::string_view bytes);
+
 // A handler of a method with one request message. `Request` is a generated message.
 template <class Request>
 class RequestHandler : public http::CallHandler {
@@ -60,7 +63,7 @@ class RequestHandler : public http::CallHandler {
   void on_message(http::Message message) final {
     const std::string_view bytes = message.view();
     if (!request_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-      return finish(http::unparsable_message(kind()));
+      return finish(unparsable(kind(), bytes));
     }
     run(bytes);
   }

@@ -8,6 +8,7 @@
 //        else ended by the signal that asked for the end, after the member has closed
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -237,5 +238,7 @@ int main(int argc, char** argv) {
   for (char** variable = environ; *variable != nullptr; variable++) {
     call.environment.emplace_back(*variable);
   }
+  // What a client sends must not write into our log: it is told itself.
+  google::protobuf::SetLogHandler(nullptr);
   return keelson::cmd::main(call);
 }
