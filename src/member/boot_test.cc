@@ -1,0 +1,207 @@
+// Boot: what a directory must be, B1 to B3, and what a start finds in one.
+#include "member/boot.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "env/simulated/disk.h"
+
+namespace keelson::member {
+namespace {
+
+using env::simulated::Disk;
+using ::testing::HasSubstr;
+
+Config config(std::string name = "n1") {
+  Config config;
+  config.name = name;
+  config.data_dir = "/data";
+  config.advertise_peer_urls = *membership::parse_url_list("http://n1:2380");
+  config.initial_cluster = *membership::parse_initial_cluster(name + "=http://n1:2380");
+  config.store.reserve = false;
+  config.wal_segment_bytes = 64 * 1024;
+  config.store.segment_bytes = 64 * 1024;
+  return config;
+}
+
+class BootTest : public ::testing::Test {
+ protected:
+  base::Result<Booted, BootError> boot(const Config& with = config()) {
+    return member::boot(disk_, with, base::WallTime(base::Seconds(1'700'000'000)), 42);
+  }
+  std::string refusal(const Config& with = config()) {
+    auto booted = boot(with);
+    return booted ? "" : booted.error().text;
+  }
+  void write(const std::string& path, std::string_view bytes = "") {
+    ASSERT_TRUE(disk_.make_directories(path.substr(0, path.rfind('/'))).ok());
+    ASSERT_TRUE(env::write_file(disk_, path, bytes).ok());
+  }
+  raft::Entry entry(raft::Index index, raft::Term term = 2) {
+    return {.term = term, .index = index, .data = {}};
+  }
+
+  Disk disk_{1};
+};
+
+TEST_F(BootTest, ANewMemberHasItsBootstrapEntryDurable) {
+  {
+    auto booted = boot();
+    ASSERT_TRUE(booted.ok()) << booted.error().text;
+    EXPECT_TRUE(booted->new_member);
+    ASSERT_EQ(booted->entries.size(), 1u);
+    EXPECT_EQ(booted->entries[0].type, raft::EntryType::kConfChange);
+    EXPECT_EQ(booted->hard_state.commit, 1u);
+    EXPECT_EQ(booted->applied_index, 0u);
+  }
+  disk_.crash(Disk::Crash::kLoseUnsynced);
+  auto again = boot();
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_FALSE(again->new_member);
+  EXPECT_EQ(again->entries.size(), 1u);
+  EXPECT_NE(again->identity.member_id, 0u);
+}
+
+TEST_F(BootTest, ACrashAtAnyStepOfTheFirstStartLeavesADirectoryThatStarts) {
+  Disk counted(1);
+  ASSERT_TRUE(member::boot(counted, config(), {}, 42).ok());
+  ASSERT_GT(counted.changes(), 20u);
+  for (std::uint64_t at = 1; at <= counted.changes(); at++) {
+    for (const auto mode :
+         {Disk::Crash::kLoseUnsynced, Disk::Crash::kRandom, Disk::Crash::kKeepAll}) {
+      Disk disk(at);
+      disk.cut_at(at, mode);
+      EXPECT_FALSE(member::boot(disk, config(), {}, 42).ok());
+      disk.power_on();
+      auto again = member::boot(disk, config(), {}, 43);
+      ASSERT_TRUE(again.ok()) << "step " << at << ": " << again.error().text;
+      EXPECT_EQ(again->entries.size(), 1u);
+    }
+  }
+}
+
+TEST_F(BootTest, EtcdsOwnDatabaseIsRefusedUntouched) {
+  write("/data/member/snap/db", "bolt");
+  const auto before = disk_.contents();
+  EXPECT_THAT(refusal(), HasSubstr("/data/member/snap/db is etcd's own database"));
+  EXPECT_EQ(disk_.contents(), before) << "B2";
+}
+
+TEST_F(BootTest, AStoreWithoutItsLogIsRefused) {
+  {
+    auto booted = boot();
+    ASSERT_TRUE(booted.ok());
+    auto batch = std::make_shared<base::Batch>();
+    batch->set_applied(1, 1);
+    ASSERT_TRUE(booted->store->append(batch).ok());
+    ASSERT_TRUE(booted->store->checkpoint({}, {}).ok());
+  }
+  ASSERT_TRUE(disk_.remove_all("/data/member/wal").ok());
+  EXPECT_THAT(refusal(), HasSubstr("/data/member/store holds data up to log entry 1"));
+}
+
+TEST_F(BootTest, ALogWithoutItsStoreIsReplayedOnlyFromTheBeginning) {
+  {
+    auto booted = boot();
+    ASSERT_TRUE(booted.ok());
+    booted->wal->append({.term = 2, .vote = 1, .commit = 3}, std::vector{entry(2), entry(3)});
+    ASSERT_TRUE(booted->wal->flush_and_sync().ok());
+  }
+  ASSERT_TRUE(disk_.remove_all("/data/member/store").ok());
+  {
+    auto booted = boot();
+    ASSERT_TRUE(booted.ok()) << booted.error().text;
+    EXPECT_EQ(booted->entries.size(), 3u);
+    EXPECT_EQ(booted->applied_index, 0u);
+  }
+}
+
+// B1: S <= C <= last.
+TEST_F(BootTest, AStoreAheadOfTheLogIsRefused) {
+  {
+    auto booted = boot();
+    ASSERT_TRUE(booted.ok());
+    auto batch = std::make_shared<base::Batch>();
+    batch->set_applied(9, 2);
+    ASSERT_TRUE(booted->store->append(batch).ok());
+    ASSERT_TRUE(booted->store->checkpoint({}, {}).ok());
+  }
+  EXPECT_THAT(refusal(), HasSubstr("holds log entry 9, but the write-ahead log "
+                                   "/data/member/wal ends at 1: entries are missing"));
+}
+
+TEST_F(BootTest, TheNewestSnapshotThatTheStoreReachesIsTaken) {
+  const auto mark = [](wal::Wal& wal, raft::Index index) {
+    wal.save_snapshot({.conf_state = {.voters = {1}}, .index = index, .term = 2});
+    ASSERT_TRUE(wal.flush_and_sync().ok());
+  };
+  {
+    auto booted = boot();
+    ASSERT_TRUE(booted.ok());
+    booted->wal->append({.term = 2, .vote = 1, .commit = 5},
+                        std::vector{entry(2), entry(3), entry(4), entry(5)});
+    ASSERT_TRUE(booted->wal->flush_and_sync().ok());
+    mark(*booted->wal, 2);
+    mark(*booted->wal, 4);
+    auto batch = std::make_shared<base::Batch>();
+    batch->set_applied(3, 2);
+    ASSERT_TRUE(booted->store->append(batch).ok());
+    ASSERT_TRUE(booted->store->checkpoint({}, {}).ok());
+  }
+  auto booted = boot();
+  ASSERT_TRUE(booted.ok()) << booted.error().text;
+  EXPECT_EQ(booted->snapshot.index, 2u) << "the one at 4 is ahead of the store";
+  EXPECT_EQ(booted->applied_index, 3u);
+  EXPECT_EQ(booted->entries.size(), 3u);
+  EXPECT_EQ(booted->hard_state.commit, 5u);
+}
+
+TEST_F(BootTest, CommitIsRaisedToWhatWasApplied) {
+  {
+    auto booted = boot();
+    ASSERT_TRUE(booted.ok());
+    booted->wal->append({.term = 2, .vote = 1, .commit = 1}, std::vector{entry(2), entry(3)});
+    ASSERT_TRUE(booted->wal->flush_and_sync().ok());
+    auto batch = std::make_shared<base::Batch>();
+    batch->set_applied(3, 2);
+    ASSERT_TRUE(booted->store->append(batch).ok());
+    ASSERT_TRUE(booted->store->checkpoint({}, {}).ok());
+  }
+  auto booted = boot();
+  ASSERT_TRUE(booted.ok());
+  EXPECT_EQ(booted->hard_state.commit, 3u);
+}
+
+// B3: what cannot be read names its file.
+TEST_F(BootTest, AFlippedBitIsNeverAStartWithLess) {
+  {
+    auto booted = boot();
+    ASSERT_TRUE(booted.ok());
+    booted->wal->append({.term = 2, .vote = 1, .commit = 3}, std::vector{entry(2), entry(3)});
+    ASSERT_TRUE(booted->wal->flush_and_sync().ok());
+  }
+  const std::string log = "/data/member/wal/0000000000000000-0000000000000000.wal";
+  for (const std::uint64_t offset : {20, 60, 90}) {
+    disk_.flip_bit(log, offset);
+    EXPECT_THAT(refusal(), HasSubstr(log)) << offset;
+    disk_.flip_bit(log, offset);
+  }
+  EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(BootTest, ASecondProcessIsRefused) {
+  auto first = boot();
+  ASSERT_TRUE(first.ok());
+  EXPECT_NE(refusal(), "");
+}
+
+TEST_F(BootTest, ClustersAreNotThereYet) {
+  Config three = config();
+  three.initial_cluster =
+      *membership::parse_initial_cluster("n1=http://n1:2380,n2=http://n2:2380,n3=http://n3:2380");
+  EXPECT_THAT(refusal(three), HasSubstr("clusters of more than one member are not there yet"));
+  EXPECT_TRUE(disk_.contents().empty()) << "and nothing was made";
+}
+
+}  // namespace
+}  // namespace keelson::member

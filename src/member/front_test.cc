@@ -1,0 +1,382 @@
+// Front alone: a lane, a View, and a raft lane that is played by the test. F1 to F4, the barrier's
+// rounds and every timeout, by virtual time.
+#include "member/front.h"
+
+#include <gtest/gtest.h>
+
+#include "env/simulated/world.h"
+
+namespace keelson::member {
+namespace {
+
+using base::Milliseconds;
+using base::Seconds;
+
+constexpr std::uint64_t kSelf = 7;
+constexpr std::uint32_t kPutField = 4;
+
+class FrontTest : public ::testing::Test {
+ protected:
+  FrontTest() : lane_(world_.host("n1").lane("io0")) {
+    shared_.clock = &world_.host("n1").clock();
+    shared_.identity.member_id = kSelf;
+    shared_.workers = {&world_.host("n1").lane("worker0")};
+    shared_.to_raft = std::make_unique<env::Channel<FrontRequest>>(
+        world_.host("n1").lane("raft"), 200'000, [this](std::vector<FrontRequest> requests) {
+          for (auto& one : requests) requests_.push_back(std::move(one));
+        });
+    publish(0, false);
+    shared_.fronts.push_back(std::make_unique<Front>(lane_, 0, shared_));
+  }
+  ~FrontTest() override {
+    front().abandon();
+    shared_.views.publish(nullptr);
+  }
+
+  Front& front() { return *shared_.fronts.front(); }
+
+  void publish(raft::Index applied, bool linearizable) {
+    auto view = std::make_shared<View>();
+    view->applied_index = applied;
+    view->linearizable = linearizable;
+    shared_.progress.applied = applied;
+    shared_.views.publish(std::move(view));
+  }
+  // A batch was applied, by someone else's wish.
+  void apply(raft::Index applied) {
+    publish(applied, false);
+    front().inbox().push_always(AppliedBatch{});
+  }
+  void leader(raft::NodeId id) {
+    front().inbox().push_always(LeaderNotice{.leader = id, .term = 2});
+    settle();
+  }
+  void settle() { ASSERT_TRUE(world_.run_until_idle()); }
+  // Runs `job` on the lane and notes whether `done` was touched within it (F3).
+  void on_lane(base::Job job) {
+    lane_.post([this, job = std::move(job)]() mutable {
+      const auto before = heard_.size();
+      job();
+      EXPECT_EQ(heard_.size(), before) << "F3: a continuation ran inside the call";
+    });
+  }
+
+  Front::ReplyJob reply() {
+    return [this](base::Result<Reply, Failure> reply) {
+      heard_.push_back(reply ? "reply" : text(reply.error()));
+    };
+  }
+  Front::ViewJob view() {
+    return [this](base::Result<std::shared_ptr<const View>, Errc> view) {
+      heard_.push_back(view ? "view " + std::to_string((*view)->applied_index)
+                            : text(view.error()));
+    };
+  }
+  static std::string text(const Failure& failure) {
+    const auto* errc = std::get_if<Errc>(&failure);
+    return errc == nullptr ? "apply's" : "errc " + std::to_string(static_cast<int>(*errc));
+  }
+  static std::string text(Errc errc) { return text(Failure(errc)); }
+
+  Ticket propose(std::string_view request = "x") {
+    Ticket ticket = 0;
+    on_lane([&] { ticket = front().propose(kPutField, request, reply()); });
+    settle();
+    return ticket;
+  }
+  void answer(Ticket ticket, raft::Index applied = 1) {
+    publish(applied, true);
+    AppliedBatch batch;
+    batch.outcomes.push_back({.request_id = ticket, .answer = apply::Answer(apply::DoneAnswer{})});
+    front().inbox().push_always(std::move(batch));
+    settle();
+  }
+  template <class T>
+  std::vector<T> asked() const {
+    std::vector<T> out;
+    for (const FrontRequest& one : requests_) {
+      if (const auto* request = std::get_if<T>(&one)) out.push_back(*request);
+    }
+    return out;
+  }
+
+  env::simulated::World world_{1};
+  env::Lane& lane_;
+  Shared shared_;
+  std::vector<FrontRequest> requests_;  // that reached the raft lane
+  std::vector<std::string> heard_;
+};
+
+TEST_F(FrontTest, AProposalIsAnsweredOnceByItsOutcome) {
+  leader(kSelf);
+  const Ticket ticket = propose();
+  ASSERT_EQ(asked<Proposal>().size(), 1u);
+  EXPECT_EQ(asked<Proposal>()[0].ticket, ticket);
+  EXPECT_EQ(Front::number_of(ticket), 0u);
+  EXPECT_TRUE(heard_.empty());
+  answer(ticket);
+  answer(ticket);
+  EXPECT_EQ(heard_, std::vector<std::string>{"reply"});
+  world_.run_for(Seconds(60));
+  EXPECT_EQ(heard_.size(), 1u) << "F1: no timeout after the answer";
+}
+
+TEST_F(FrontTest, WhatIsForgottenIsNotHeardOf) {
+  const Ticket proposal = propose();
+  Ticket read = 0, condition = 0;
+  on_lane([&] {
+    read = front().barrier(view());
+    condition =
+        front().when([](const View& v) { return v.applied_index > 0; }, std::nullopt, view());
+  });
+  settle();
+  for (const Ticket ticket : {proposal, read, condition, Ticket{0}, proposal})
+    front().forget(ticket);
+  answer(proposal);
+  world_.run_for(Seconds(60));
+  EXPECT_TRUE(heard_.empty());
+}
+
+TEST_F(FrontTest, TheViewOfAReplyCanBeHadWhenItComes) {
+  leader(kSelf);
+  Ticket ticket = 0;
+  raft::Index seen = 0;
+  on_lane([&] {
+    ticket = front().propose(kPutField, "x", [&](base::Result<Reply, Failure> reply) {
+      EXPECT_TRUE(reply.ok());
+      seen = front().view()->applied_index;
+    });
+  });
+  settle();
+  answer(ticket, 5);
+  EXPECT_EQ(seen, 5u) << "F4";
+}
+
+TEST_F(FrontTest, TooManyAndTooLargeAreRefusedAtOnce) {
+  shared_.config.request_bytes_max = 1000;
+  propose(std::string(2000, 'x'));
+  EXPECT_EQ(heard_, std::vector{text(Errc::kRequestTooLarge)});
+  EXPECT_TRUE(requests_.empty());
+  heard_.clear();
+  on_lane([&] {
+    for (int i = 0; i < 100'001; i++) front().propose(kPutField, "x", reply());
+  });
+  settle();
+  EXPECT_EQ(heard_, std::vector{text(Errc::kTooManyRequests)}) << "F2";
+  EXPECT_EQ(asked<Proposal>().size(), 100'000u);
+}
+
+TEST_F(FrontTest, ApplyThatLagsRefusesProposals) {
+  shared_.progress.committed = 5001;
+  shared_.progress.applied = 1;
+  propose();
+  EXPECT_TRUE(heard_.empty());
+  shared_.progress.committed = 5002;
+  propose();
+  EXPECT_EQ(heard_, std::vector{text(Errc::kTooManyRequests)});
+}
+
+TEST_F(FrontTest, ARefusedProposalSaysSo) {
+  const Ticket ticket = propose();
+  front().inbox().push_always(ProposalRefused{.ticket = ticket});
+  settle();
+  EXPECT_EQ(heard_, std::vector{text(Errc::kProposalDropped)});
+}
+
+// Request timeout: 5 s and two election timeouts of 1 s. api.md 7.3
+TEST_F(FrontTest, AProposalTimesOutAndSaysWhy) {
+  struct Row {
+    const char* sentence;
+    raft::NodeId before;
+    raft::NodeId after;  // 3 s later
+    Errc errc;
+  };
+  const Row rows[] = {
+      {"nobody leads, so it was never handed to raft", raft::kNone, raft::kNone,
+       Errc::kContextDeadline},
+      {"another leads all the time", 9, 9, Errc::kTimeout},
+      {"this member leads all the time", kSelf, kSelf, Errc::kTimeout},
+      {"it became leader long after the request", 9, kSelf, Errc::kTimeout},
+  };
+  for (const Row& row : rows) {
+    heard_.clear();
+    leader(row.before);
+    propose();
+    world_.run_for(Seconds(3));
+    leader(row.after);
+    world_.run_for(Milliseconds(3900));
+    EXPECT_TRUE(heard_.empty()) << row.sentence;
+    world_.run_for(Milliseconds(200));
+    EXPECT_EQ(heard_, std::vector{text(row.errc)}) << row.sentence;
+    leader(raft::kNone);
+  }
+  heard_.clear();
+  leader(9);
+  propose();
+  world_.run_for(Seconds(1));
+  leader(kSelf);
+  world_.run_for(Seconds(7));
+  EXPECT_EQ(heard_, std::vector{text(Errc::kTimeoutLeaderFailure)})
+      << "the leader before it may have lost the request";
+}
+
+TEST_F(FrontTest, ABarrierOfALinearizableViewAsksNobody) {
+  publish(3, true);
+  on_lane([&] { front().barrier(view()); });
+  settle();
+  EXPECT_EQ(heard_, std::vector<std::string>{"view 3"});
+  EXPECT_TRUE(requests_.empty());
+}
+
+TEST_F(FrontTest, BarriersShareOneReadIndexAndTheNextRoundWaits) {
+  on_lane([&] { front().barrier(view()); });
+  settle();
+  on_lane([&] {
+    front().barrier(view());
+    front().barrier(view());
+  });
+  settle();
+  ASSERT_EQ(asked<ReadIndexRequest>().size(), 1u) << "a round is under way";
+  const auto first = asked<ReadIndexRequest>()[0].context;
+  front().inbox().push_always(ReadIndexAnswer{.context = first + 9, .index = 0});
+  front().inbox().push_always(ReadIndexAnswer{.context = first, .index = 2});
+  settle();
+  EXPECT_TRUE(heard_.empty()) << "not applied up to 2 yet";
+  ASSERT_EQ(asked<ReadIndexRequest>().size(), 2u) << "the others' round has begun";
+  apply(1);
+  settle();
+  EXPECT_TRUE(heard_.empty());
+  apply(2);
+  settle();
+  EXPECT_EQ(heard_, std::vector<std::string>{"view 2"});
+  front().inbox().push_always(
+      ReadIndexAnswer{.context = asked<ReadIndexRequest>()[1].context, .index = 2});
+  settle();
+  EXPECT_EQ(heard_, (std::vector<std::string>{"view 2", "view 2", "view 2"}));
+}
+
+TEST_F(FrontTest, AReadIndexIsAskedAgainUnderTheSameName) {
+  on_lane([&] { front().barrier(view()); });
+  settle();
+  world_.run_for(Milliseconds(1100));
+  const auto asked_for = asked<ReadIndexRequest>();
+  ASSERT_EQ(asked_for.size(), 3u) << "each 500 ms";
+  EXPECT_EQ(asked_for[0].context, asked_for[2].context);
+  front().inbox().push_always(ReadIndexAnswer{.context = asked_for[0].context, .index = 0});
+  settle();
+  EXPECT_EQ(heard_, std::vector<std::string>{"view 0"}) << "a late answer counts";
+}
+
+TEST_F(FrontTest, ANewLeaderFailsTheRoundUnderWayAndTheNextBegins) {
+  leader(9);
+  on_lane([&] { front().barrier(view()); });
+  settle();
+  on_lane([&] { front().barrier(view()); });
+  settle();
+  leader(raft::kNone);
+  EXPECT_TRUE(heard_.empty()) << "a leader that is lost may come back";
+  leader(8);
+  EXPECT_EQ(heard_, std::vector{text(Errc::kLeaderChanged)});
+  EXPECT_EQ(asked<ReadIndexRequest>().size(), 2u);
+}
+
+TEST_F(FrontTest, ABarrierTimesOut) {
+  on_lane([&] { front().barrier(view()); });
+  world_.run_for(Milliseconds(6900));
+  EXPECT_TRUE(heard_.empty());
+  world_.run_for(Milliseconds(200));
+  EXPECT_EQ(heard_, std::vector{text(Errc::kTimeout)});
+}
+
+TEST_F(FrontTest, AConditionIsLookedAtAfterEveryBatchUntilItsPatienceEnds) {
+  on_lane([&] {
+    front().when([](const View& v) { return v.applied_index >= 2; }, Seconds(1), view());
+    front().when([](const View& v) { return v.applied_index >= 9; }, Seconds(1), view());
+    front().when([](const View&) { return true; }, std::nullopt, view());
+  });
+  settle();
+  EXPECT_EQ(heard_, std::vector<std::string>{"view 0"});
+  apply(2);
+  settle();
+  EXPECT_EQ(heard_.size(), 2u);
+  world_.run_for(Seconds(2));
+  EXPECT_EQ(heard_, (std::vector<std::string>{"view 0", "view 2", text(Errc::kTimeoutApplied)}));
+}
+
+TEST_F(FrontTest, ARenewalIsAnsweredByTheLeadersClock) {
+  leader(kSelf);
+  std::vector<std::int64_t> ttls;
+  const auto renew = [&] {
+    on_lane([&] {
+      front().renew(5, [&](base::Result<Seconds, Errc> ttl) {
+        ttls.push_back(ttl ? ttl->count() : -static_cast<int>(ttl.error()));
+      });
+    });
+    settle();
+    return asked<RenewLease>().back().ticket;
+  };
+  const auto answered = [&](Ticket ticket, std::variant<Seconds, Errc> answer,
+                            bool pending = false) {
+    front().inbox().push_always(
+        RenewAnswer{.ticket = ticket, .answer = answer, .pending_revoke = pending});
+    settle();
+  };
+  answered(renew(), Seconds(10));
+  EXPECT_EQ(ttls, std::vector<std::int64_t>{10});
+  answered(renew(), Errc::kNotPrimaryLessor);
+  EXPECT_EQ(ttls.back(), -static_cast<int>(Errc::kNotPrimaryLessor));
+  // Unknown, but a grant is committed and not applied: it is asked again when it is.
+  shared_.progress.committed = 4;
+  Ticket ticket = renew();
+  answered(ticket, Seconds(0));
+  EXPECT_EQ(ttls.size(), 2u);
+  apply(4);
+  settle();
+  ASSERT_EQ(asked<RenewLease>().size(), 4u);
+  answered(ticket, Seconds(7));
+  EXPECT_EQ(ttls.back(), 7);
+  // Unknown with everything applied: gone.
+  answered(renew(), Seconds(0));
+  EXPECT_EQ(ttls.back(), 0);
+  EXPECT_EQ(ttls.size(), 4u);
+}
+
+TEST_F(FrontTest, WorkElsewhereComesBackAsAJobOfTheLane) {
+  bool worked = false;
+  on_lane([&] {
+    front().on_worker([&]() -> base::Job {
+      EXPECT_TRUE(shared_.workers[0]->is_current());
+      worked = true;
+      return [&] {
+        EXPECT_TRUE(lane_.is_current());
+        heard_.push_back("back");
+      };
+    });
+  });
+  settle();
+  EXPECT_TRUE(worked);
+  EXPECT_EQ(heard_, std::vector<std::string>{"back"});
+}
+
+TEST_F(FrontTest, StopAnswersAllThatWaitsAndAllThatComes) {
+  propose();
+  on_lane([&] {
+    front().barrier(view());
+    front().when([](const View&) { return false; }, std::nullopt, view());
+  });
+  settle();
+  lane_.post([&] { front().stop(); });
+  settle();
+  const std::string stopped = text(Errc::kStopped);
+  EXPECT_EQ(heard_, (std::vector{stopped, stopped, stopped}));
+  heard_.clear();
+  on_lane([&] {
+    front().propose(kPutField, "x", reply());
+    front().barrier(view());
+  });
+  settle();
+  EXPECT_EQ(heard_, (std::vector{stopped, stopped}));
+}
+
+}  // namespace
+}  // namespace keelson::member

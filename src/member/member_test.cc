@@ -1,0 +1,305 @@
+// One whole member over the simulated disk: from start to stop and through crashes.
+#include "member/member.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "env/simulated/world.h"
+#include "member/store_keeper.h"
+#include "wal/snapshotter.h"
+#include "wal/wal.h"
+
+namespace keelson::member {
+namespace {
+
+using base::Milliseconds;
+using base::Seconds;
+using env::simulated::Disk;
+
+constexpr std::uint32_t kPutField = 4;
+constexpr std::uint32_t kCompactionField = 7;
+
+std::string why_stopped;  // by stop_process
+
+class MemberTest : public ::testing::Test {
+ protected:
+  MemberTest() : host_(world_.host("n1")) {
+    set_stop_handler([](std::string_view why) {
+      why_stopped = why;
+      throw env::simulated::ProcessExit{};
+    });
+    why_stopped.clear();
+    config_.name = "n1";
+    config_.data_dir = "/data";
+    config_.advertise_peer_urls = *membership::parse_url_list("http://n1:2380");
+    config_.advertise_client_urls = {"http://n1:2379"};
+    config_.initial_cluster = *membership::parse_initial_cluster("n1=http://n1:2380");
+    config_.store.reserve = false;
+    config_.store.segment_bytes = 64 * 1024;
+    config_.wal_segment_bytes = 64 * 1024;
+  }
+  ~MemberTest() override {
+    host_.kill(Disk::Crash::kKeepAll);
+    member_.reset();
+    set_stop_handler(nullptr);
+  }
+
+  void start() {
+    auto made = Member::make(config_, host_.disk(), host_.clock(),
+                             {.io = {&host_.lane("io0"), &host_.lane("io1")},
+                              .raft = &host_.lane("raft"),
+                              .log = &host_.lane("log"),
+                              .apply = &host_.lane("apply"),
+                              .store = &host_.lane("store"),
+                              .workers = {&host_.lane("worker0")}},
+                             world_.random().next());
+    ASSERT_TRUE(made.ok()) << made.error().text;
+    member_ = *std::move(made);
+    bool ready = false;
+    member_->start([&ready] { ready = true; });
+    ASSERT_TRUE(world_.run_until([&] { return ready; }, Seconds(10)));
+  }
+  void crash(Disk::Crash mode) {
+    host_.kill(mode);
+    member_.reset();
+    host_.start();
+  }
+  void stop() {
+    bool stopped = false;
+    member_->stop([&stopped] { stopped = true; });
+    ASSERT_TRUE(world_.run_until([&] { return stopped; }, Seconds(10)));
+    crash(Disk::Crash::kLoseUnsynced);  // what a clean stop left is durable
+  }
+
+  // The revision, or what went wrong.
+  std::string propose(std::uint32_t field, const google::protobuf::Message& request,
+                      std::size_t lane = 0) {
+    std::string outcome = "nothing";
+    bool done = false;
+    Front& front = member_->front(lane);
+    front.lane().post([&] {
+      front.propose(field, request.SerializeAsString(), [&](base::Result<Reply, Failure> reply) {
+        done = true;
+        outcome = reply ? std::to_string(reply->revision) : "failed";
+        if (reply) {
+          EXPECT_GE(front.view()->keys.revision, reply->revision) << "P1";
+        }
+      });
+    });
+    world_.run_until([&] { return done || !host_.is_alive(); }, Seconds(20));
+    return outcome;
+  }
+  std::string put(const std::string& key, const std::string& value, std::size_t lane = 0) {
+    etcdserverpb::PutRequest request;
+    request.set_key(key);
+    request.set_value(value);
+    return propose(kPutField, request, lane);
+  }
+  std::string compact(std::int64_t revision) {
+    etcdserverpb::CompactionRequest request;
+    request.set_revision(revision);
+    return propose(kCompactionField, request);
+  }
+  std::shared_ptr<const View> view() { return member_->shared().views.load(); }
+  // "k1=v1 k2=v2" of all keys.
+  std::string all(const View& view, std::int64_t revision = 0) {
+    etcdserverpb::RangeRequest request;
+    request.set_key(std::string(1, '\0'));
+    request.set_range_end(std::string(1, '\0'));
+    request.set_revision(revision);
+    auto result = mvcc::range(view.keys, request, *view.reader, 1 << 20);
+    if (!result) return "error " + std::to_string(static_cast<int>(result.error()));
+    std::string out;
+    for (const auto& bytes : result->kvs) {
+      mvccpb::KeyValue kv;
+      CHECK(kv.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())));
+      out += (out.empty() ? "" : " ") + kv.key() + "=" + kv.value();
+    }
+    return out;
+  }
+  std::string all() { return all(*view()); }
+
+  env::simulated::World world_{1};
+  env::simulated::Host& host_;
+  Config config_;
+  std::unique_ptr<Member> member_;
+};
+
+TEST_F(MemberTest, StartsPublishesItselfAndAnswers) {
+  start();
+  const auto roster = view()->roster;
+  ASSERT_EQ(roster->members.size(), 1u);
+  EXPECT_EQ(roster->members[0].name, "n1");
+  EXPECT_TRUE(view()->linearizable);
+  EXPECT_EQ(put("a", "1"), "2");
+  EXPECT_EQ(put("b", "2", 1), "3") << "from another lane";
+  EXPECT_EQ(all(), "a=1 b=2");
+  world_.run_for(Seconds(5));
+  ASSERT_TRUE(view()->roster->version.has_value());
+  EXPECT_EQ(view()->roster->version->text(), "3.7.0");
+}
+
+TEST_F(MemberTest, AnsweredWritesSurviveEveryKindOfCrash) {
+  int i = 0;
+  std::string expected;
+  for (const auto mode :
+       {Disk::Crash::kLoseUnsynced, Disk::Crash::kRandom, Disk::Crash::kKeepAll}) {
+    start();
+    EXPECT_EQ(all(), expected);
+    const std::string key = "k" + std::to_string(i++);
+    ASSERT_NE(put(key, "v"), "failed");
+    expected += (expected.empty() ? "" : " ") + key + "=v";
+    crash(mode);
+  }
+  start();
+  EXPECT_EQ(all(), expected);
+}
+
+TEST_F(MemberTest, ACleanStopLeavesNothingToReplay) {
+  start();
+  for (int i = 0; i < 20; i++) put("k", std::to_string(i));
+  const auto applied = view()->applied_index;
+  stop();
+  start();
+  EXPECT_EQ(member_->shared().progress.term, 3u) << "a term for each start";
+  EXPECT_EQ(all(), "k=19");
+  EXPECT_EQ(view()->applied_index, applied + 2)
+      << "the new leader's first entry and its attributes";
+}
+
+TEST_F(MemberTest, StopAnswersWhatIsOutstanding) {
+  start();
+  int answered = 0;
+  Front& front = member_->front(0);
+  front.lane().post([&] {
+    for (int i = 0; i < 50; i++) {
+      etcdserverpb::PutRequest request;
+      request.set_key("k");
+      front.propose(kPutField, request.SerializeAsString(), [&](auto) { answered++; });
+      front.barrier([&](auto) { answered++; });
+    }
+  });
+  stop();
+  EXPECT_EQ(answered, 100);
+}
+
+TEST_F(MemberTest, AFailedSyncStopsTheProcessAndLosesNothingAnswered) {
+  start();
+  put("a", "1");
+  host_.disk().fail(
+      {.operation = Disk::Operation::kSync, .error_number = EIO, .path_part = ".wal"});
+  EXPECT_EQ(put("b", "2"), "nothing");
+  EXPECT_FALSE(host_.is_alive());
+  EXPECT_NE(why_stopped.find("write-ahead log"), std::string::npos) << why_stopped;
+  crash(Disk::Crash::kLoseUnsynced);
+  start();
+  EXPECT_EQ(all().substr(0, 3), "a=1");
+}
+
+TEST_F(MemberTest, AFailedWriteOfTheStoreStopsTheProcess) {
+  start();
+  put("a", "1");
+  host_.disk().fail(
+      {.operation = Disk::Operation::kWrite, .error_number = EIO, .path_part = "/store"});
+  put("b", "2");
+  world_.run_for(Seconds(5));
+  EXPECT_FALSE(host_.is_alive());
+  EXPECT_NE(why_stopped.find("store"), std::string::npos) << why_stopped;
+  crash(Disk::Crash::kLoseUnsynced);
+  start();
+  EXPECT_EQ(all().substr(0, 3), "a=1");
+}
+
+// D7, P4: snapshot <= synced checkpoint <= last entry, whenever power fails.
+TEST_F(MemberTest, SnapshotsComeEverySnapshotCountAndNeverAheadOfTheStore) {
+  config_.snapshot_count = 10;
+  config_.snapshots_max = 0;
+  start();
+  for (int i = 0; i < 100; i++) put("k", std::string(100, 'x'));
+  world_.run_for(Seconds(3));
+  for (int i = 0; i < 100; i++) put("k", std::string(100, 'x'));
+  world_.run_for(Seconds(3));
+  wal::Snapshotter snapshotter(host_.disk(), "/data/member/snap");
+  const auto files = snapshotter.list();
+  ASSERT_TRUE(files.ok());
+  ASSERT_GE(files->size(), 2u);
+  for (std::size_t i = 1; i < files->size(); i++) {
+    EXPECT_GT((*files)[i - 1].index - (*files)[i].index, 10u) << "newest first";
+  }
+  crash(Disk::Crash::kLoseUnsynced);
+  const auto marks = wal::valid_snapshots(host_.disk(), "/data/member/wal");
+  ASSERT_TRUE(marks.ok());
+  start();
+  EXPECT_GT(marks->back().index, 100u);
+  EXPECT_EQ(view()->keys.revision, 201);
+}
+
+TEST_F(MemberTest, OldFilesOfTheLogAndSnapshotsArePurged) {
+  config_.snapshot_count = 10;
+  config_.snapshots_max = 2;
+  config_.wals_max = 2;
+  config_.wal_segment_bytes = 8 * 1024;
+  start();
+  for (int round = 0; round < 4; round++) {
+    for (int i = 0; i < 60; i++) put("k", std::string(500, 'x'));
+    world_.run_for(Seconds(35));  // past a checkpoint, a snapshot and the purge
+  }
+  const auto logs = wal::list_segments(host_.disk(), "/data/member/wal");
+  ASSERT_TRUE(logs.ok());
+  EXPECT_LE(logs->size(), 7u) << "two, and those behind the newest snapshot";
+  EXPECT_GT(logs->front().sequence, 5u);
+  const auto names = host_.disk().list("/data/member/snap");
+  EXPECT_LE(names->size(), 3u);
+  crash(Disk::Crash::kRandom);
+  start();
+  EXPECT_EQ(view()->keys.revision, 241);
+}
+
+TEST_F(MemberTest, AHeldViewKeepsItsRevisionAcrossCompactionAndCollection) {
+  config_.store.segment_bytes = 4096;
+  config_.store.collection_gain_bytes = 512;
+  config_.store.checkpoint_interval = Milliseconds(20);
+  start();
+  for (int i = 0; i < 10; i++) put("k" + std::to_string(i), "old");
+  const auto held = view();
+  const std::string before = all(*held);
+  for (int i = 0; i < 200; i++) put("k" + std::to_string(i % 10), std::string(200, 'n'));
+  ASSERT_NE(compact(200), "failed");
+  world_.run_for(Seconds(20));
+  EXPECT_EQ(all(*held), before);
+  EXPECT_EQ(all(*view(), 5), "error 0") << "kCompacted for whoever asks now";
+}
+
+// P3: the apply lane waits for the store, raft does not.
+TEST_F(MemberTest, WhatIsNotYetInTheStoreIsBoundedAndStaysReadable) {
+  config_.pending_bytes_max = 1000;
+  start();
+  for (int i = 0; i < 50; i++)
+    ASSERT_NE(put("k" + std::to_string(i % 5), std::string(300, 'x')), "failed");
+  EXPECT_EQ(view()->keys.revision, 51);
+  for (std::int64_t revision = 2; revision <= 51; revision++) {
+    EXPECT_NE(all(*view(), revision).find("k"), std::string::npos) << "P2";
+  }
+}
+
+TEST_F(MemberTest, ColdRecordsAreReadByTheApplyLane) {
+  start();
+  put("a", "1");
+  world_.run_for(Seconds(3));
+  host_.disk().set_cold_one_in(1);
+  etcdserverpb::PutRequest request;
+  request.set_key("a");
+  request.set_value("2");
+  request.set_prev_kv(true);
+  EXPECT_EQ(propose(kPutField, request), "3");
+}
+
+TEST_F(MemberTest, ASecondMemberOnTheDirectoryIsRefused) {
+  start();
+  auto second = Member::make(config_, host_.disk(), host_.clock(), {}, 1);
+  ASSERT_FALSE(second.ok());
+}
+
+}  // namespace
+}  // namespace keelson::member
