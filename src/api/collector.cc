@@ -1,6 +1,9 @@
 #include "api/collector.h"
 
+#include <prometheus/histogram.h>
+
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -23,6 +26,13 @@ class Families {
   }
   void counter(const char* name, const char* help, double value) {
     family(name, help, MetricType::Counter).metric.push_back({.counter = {value}});
+  }
+  // Of nothing observed yet.
+  void empty_histogram(const char* name, const char* help,
+                       const prometheus::Histogram::BucketBoundaries& bounds) {
+    auto& metric = family(name, help, MetricType::Histogram).metric.emplace_back();
+    for (const double bound : bounds) metric.histogram.bucket.push_back({0, bound});
+    metric.histogram.bucket.push_back({0, std::numeric_limits<double>::infinity()});
   }
   // A gauge with labels, of the family begun last by this name.
   void labelled(const char* name, const char* help, Labels labels, double value) {
@@ -157,7 +167,7 @@ void gather_unused(Families& out) {
        {"etcd_server_snapshot_apply_in_progress_total", "etcd_disk_defrag_inflight",
         "etcd_debugging_store_watchers", "etcd_grpc_proxy_cache_hits_total",
         "etcd_grpc_proxy_cache_keys_total", "etcd_grpc_proxy_cache_misses_total",
-        "etcd_grpc_proxy_watchers_coalescing_total"}) {
+        "etcd_grpc_proxy_watchers_coalescing_total", "etcd_mvcc_db_open_read_transactions"}) {
     out.gauge(name, "Always 0 here.", 0);
   }
   for (const char* name :
@@ -165,6 +175,26 @@ void gather_unused(Families& out) {
         "etcd_grpc_proxy_events_coalescing_total", "etcd_server_heartbeat_send_failures_total",
         "etcd_server_learner_promote_successes"}) {
     out.counter(name, "Always 0 here.", 0);
+  }
+  struct Empty {
+    const char* name;
+    prometheus::Histogram::BucketBoundaries bounds;
+  };
+  using member::exponential;
+  const Empty histograms[] = {
+      {"etcd_debugging_disk_backend_commit_rebalance_duration_seconds", exponential(0.001, 2, 14)},
+      {"etcd_debugging_disk_backend_commit_spill_duration_seconds", exponential(0.001, 2, 14)},
+      {"etcd_debugging_disk_backend_commit_write_duration_seconds", exponential(0.001, 2, 14)},
+      {"etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds", exponential(0.5, 2, 14)},
+      {"etcd_debugging_snap_save_marshalling_duration_seconds", exponential(0.001, 2, 14)},
+      {"etcd_disk_backend_defrag_duration_seconds", exponential(0.1, 2, 13)},
+      {"etcd_disk_backend_snapshot_duration_seconds", exponential(0.01, 2, 17)},
+      {"etcd_disk_wal_write_duration_seconds", exponential(0.001, 2, 14)},
+      {"etcd_snap_db_fsync_duration_seconds", exponential(0.001, 2, 14)},
+      {"etcd_snap_db_save_total_duration_seconds", exponential(0.1, 2, 10)},
+  };
+  for (const Empty& one : histograms) {
+    out.empty_histogram(one.name, "Not measured here.", one.bounds);
   }
 }
 

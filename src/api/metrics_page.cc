@@ -9,6 +9,7 @@
 
 #include "api/collector.h"
 #include "api/context.h"
+#include "base/check.h"
 #include "http/gzip.h"
 
 namespace keelson::api {
@@ -25,12 +26,12 @@ prometheus::Gauge& in_flight(prometheus::Registry& registry) {
       .Add({});
 }
 
-prometheus::Counter& served(prometheus::Registry& registry) {
+prometheus::Counter& served(prometheus::Registry& registry, const char* code = "200") {
   return prometheus::BuildCounter()
       .Name("promhttp_metric_handler_requests_total")
       .Help("Scrapes by status code.")
       .Register(registry)
-      .Add({{"code", "200"}});
+      .Add({{"code", code}});
 }
 
 std::string render(const Sources& sources, const GrpcMetrics& calls) {
@@ -54,6 +55,8 @@ class MetricsPage : public http::RequestHandler {
   MetricsPage(member::Front& front, const GrpcMetrics& calls)
       : front_(front), calls_(calls), registry_(*front.shared().metrics.registry), waiting_(front) {
     in_flight(registry_).Increment();
+    // Scrapes are answered 200 or not at all; the others are there for who looks for them.
+    for (const char* code : {"200", "500", "503"}) MAYBE(&served(registry_, code));
   }
   ~MetricsPage() override { in_flight(registry_).Decrement(); }
 
