@@ -279,6 +279,12 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
   ASSIGN_OR_RETURN(booted.state, recover_state(config, booted.identity, *opened->store, recovered));
   booted.store = std::move(opened->store);
   const auto roster = booted.state->roster();
+  if (roster->version && !membership::can_serve(kServerVersion, *roster->version)) {
+    return fail(error(fmt::format(
+        "invalid downgrade; server version is lower than determined cluster version: {} holds the "
+        "data of a cluster of version {}, this server is {}",
+        paths.store, roster->version->text(), kServerVersion.text())));
+  }
   booted.snapshot.conf_state = conf_state_of(*roster);
   if (roster->members.size() > 1) {
     return fail(

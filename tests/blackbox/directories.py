@@ -33,8 +33,8 @@ def crc32c_table():
 TABLE = crc32c_table()
 
 
-def crc32c(octets):
-    crc = 0xFFFFFFFF
+def crc32c(octets, crc=0):
+    crc ^= 0xFFFFFFFF
     for octet in octets:
         crc = crc >> 8 ^ TABLE[(crc ^ octet) & 0xFF]
     return crc ^ 0xFFFFFFFF
@@ -68,6 +68,30 @@ def used_bytes(path):
                 return begin + kept
             end = begin
     return 0
+
+
+def append_to_log(path, request):
+    """One more committed entry, as etcd's own log has them: frames of length, type, chained checksum, data."""
+    octets = path.read_bytes()
+    at, crc, term, index = 0, 0, 0, 0
+    while (head := struct.unpack_from("<Q", octets, at)[0]) != 0:
+        length = head & (1 << 56) - 1
+        record = dict(harness.fields(octets[at + 8:at + 8 + length]))
+        crc = record[2]
+        if record[1] == 2:
+            entry = dict(harness.fields(record[3]))
+            term, index = entry.get(2, 0), entry.get(3, 0)
+        at += 8 + length + (head >> 56 & 7 if head >> 63 else 0)
+    entry = number(1, 0) + number(2, term) + number(3, index + 1) + data(4, request)
+    state = number(1, term) + number(2, 0) + number(3, index + 1)
+    with open(path, "r+b") as file:
+        file.seek(at)
+        for kind, content in ((2, entry), (3, state)):
+            crc = crc32c(content, crc)
+            record = number(1, kind) + number(2, crc) + data(3, content)
+            padding = -len(record) % 8
+            head = len(record) | ((0x80 | padding) << 56 if padding else 0)
+            file.write(struct.pack("<Q", head) + record + bytes(padding))
 
 
 def contents(directory):
@@ -167,6 +191,20 @@ class Foreign(harness.ServerTest):
         error = error_of(server.refused())
         self.assertIn(str(server.data / "member/wal"), error)
         self.assertEqual(contents(server.data), before)
+
+    def test_a_newer_cluster_version(self):
+        server = self.server().start()
+        server.connect().put("k1", "v1")
+        server.terminate()
+        append_to_log(sorted((server.data / "member/wal").glob("*.wal"))[-1],
+                      data(1300, data(1, b"3.8.0")))  # ClusterVersionSet
+        server.start()  # takes it from the log ...
+        server.connect().put("k2", "v2")
+        server.terminate()
+        error = error_of(server.refused())  # ... and now finds it in the store
+        self.assertIn("invalid downgrade; server version is lower than determined cluster version", error)
+        self.assertIn("3.8.0", error)
+        self.assertIn(str(server.data), error)
 
     def test_a_newer_format(self):
         for name in ("manifest", "*.seg", "*.log"):
