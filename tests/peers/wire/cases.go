@@ -250,7 +250,9 @@ var cases = []wireCase{
 	{name: "a stream ends in mid-message", ask: call(keepAlivePath, cut(message(0, encode(&pb.LeaseKeepAliveRequest{ID: 99})), 1)), want: `200 application/grpc 13 "unexpected EOF"`},
 	{name: "a stream ends in mid-prefix", ask: call(keepAlivePath, get[:3]), want: `200 application/grpc 0 ""`},
 	{name: "a watch ends in mid-message", ask: call(watchPath, cut(createWatch("x"), 1), field("grpc-timeout", "500m")), want: `200 application/grpc 13 "unexpected EOF"`},
-	{name: "a watch ends in mid-prefix", ask: call(watchPath, get[:3], field("grpc-timeout", "500m")), want: `rst CANCEL`},
+	// etcd's own deadline races the one that resets the stream.
+	{name: "a watch ends in mid-prefix", ask: call(watchPath, get[:3], field("grpc-timeout", "500m")), want: `rst CANCEL`,
+		etcd: `rst CANCEL OR 200 application/grpc 4 "context deadline exceeded" | rst CANCEL`},
 	{name: "headers of 100 KB in fifty", ask: call(rangePath, get, many(50, 2000)...), want: success},
 	{name: "a unary message that does not parse", ask: call(rangePath, garbage),
 		want: `200 application/grpc 13 "grpc: error unmarshalling request: proto:...cannot parse invalid wire-format data"`},

@@ -71,8 +71,11 @@ func check(name, bin string, wanted *regexp.Regexp) (failed int, err error) {
 	return failed, nil
 }
 
-// matches compares an outcome with a row; `...` in the row stands for any text.
+// matches compares an outcome with a row; `...` in the row stands for any text, ` OR ` for a choice.
 func matches(got, want string) bool {
+	if one, other, choice := strings.Cut(want, " OR "); choice {
+		return matches(got, one) || matches(got, other)
+	}
 	var parts []string
 	for _, part := range strings.Split(want, "...") {
 		parts = append(parts, regexp.QuoteMeta(part))
