@@ -309,7 +309,10 @@ class Grpc:
                 break
         if len(answer) < 5:
             raise Refused("a status without a message")
-        return bytes(answer[5:5 + int.from_bytes(answer[1:5], "big")])
+        length = int.from_bytes(answer[1:5], "big")
+        if len(answer) < 5 + length:  # an answer that began and could not be finished is never padded
+            raise Refused("a status inside a message")
+        return bytes(answer[5:5 + length])
 
     def put(self, key, value):
         self.call(self.PUT, data(1, key.encode()) + data(2, value if isinstance(value, bytes) else value.encode()))
