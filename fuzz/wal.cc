@@ -3,6 +3,8 @@
 
 #include "wal/wal.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 
 #include "base/check.h"
@@ -26,16 +28,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto opened = wal::Wal::open(disk, options, {});
   if (!opened) return 0;
   const auto last = opened->wal->last_index();
-  const raft::HardState state{.term = opened->recovered.hard_state.term + 1,
-                              .vote = 1,
-                              .commit = opened->recovered.hard_state.commit};
+  // Entries come before the hard state of their term, so a torn log may end beyond it.
+  raft::Term term = opened->recovered.hard_state.term;
+  for (const raft::Entry& entry : opened->recovered.entries) term = std::max(term, entry.term);
+  if (term == std::numeric_limits<raft::Term>::max()) return 0;
+  const raft::HardState state{
+      .term = term + 1, .vote = 1, .commit = opened->recovered.hard_state.commit};
   const raft::Entry entry{
       .term = state.term, .index = last + 1, .data = base::SharedBytes(std::string("x"))};
   opened->wal->append(state, {&entry, 1});
   CHECK(opened->wal->flush_and_sync().ok());
   opened->wal.reset();
   auto again = wal::Wal::open(disk, options, {});
-  CHECK(again.ok());
+  CHECK_MSG(again.ok(), "{}", again.error().message());
   CHECK_EQ(again->wal->last_index(), last + 1);
   return 0;
 }

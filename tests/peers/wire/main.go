@@ -62,6 +62,10 @@ func check(name, bin string, wanted *regexp.Regexp) (failed int, err error) {
 			want = c.etcd
 		}
 		got := ask(s.Endpoint, c)
+		// Where etcd's own timers race, it is asked again; the subject has one answer.
+		for again := 0; name == "etcd" && again < 3 && !matches(got, want); again++ {
+			got = ask(s.Endpoint, c)
+		}
 		if !matches(got, want) {
 			failed++
 			fmt.Printf("FAIL %s: %s\n  got   %s\n  want  %s\n", name, c.name, got, want)
