@@ -101,30 +101,13 @@ func live(ctx context.Context, name, bin, dir string, calls func(context.Context
 	}
 	defer conn.Close()
 	// The member proposes the cluster's version by itself; the calls come after it.
-	if err := awaitVersion(ctx, conn); err != nil {
+	if err := server.AwaitVersion(ctx, conn); err != nil {
 		return err
 	}
 	if err := calls(ctx, conn); err != nil {
 		return err
 	}
 	return s.Terminate(30 * time.Second)
-}
-
-func awaitVersion(ctx context.Context, conn *grpc.ClientConn) error {
-	for {
-		status, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
-		if err != nil {
-			return err
-		}
-		if status.StorageVersion == "3.7.0" {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New("the storage version was never set")
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 func firstLife(ctx context.Context, conn *grpc.ClientConn) error {

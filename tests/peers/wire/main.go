@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"keelson.dev/tests/peers/internal/server"
 )
@@ -51,6 +52,9 @@ func check(name, bin string, wanted *regexp.Regexp) (failed int, err error) {
 		return 0, err
 	}
 	defer s.Stop()
+	if err := decided(s.Endpoint); err != nil {
+		return 0, err
+	}
 	ran := 0
 	for _, c := range slices.Concat(cases, frameCases) {
 		if !wanted.MatchString(c.name) {
@@ -73,6 +77,18 @@ func check(name, bin string, wanted *regexp.Regexp) (failed int, err error) {
 	}
 	fmt.Printf("%s: %d of %d wire cases hold\n", name, ran-failed, ran)
 	return failed, nil
+}
+
+// decided waits for the cluster's version, which rows of the table show.
+func decided(endpoint string) error {
+	conn, err := server.Dial(endpoint)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return server.AwaitVersion(ctx, conn)
 }
 
 // matches compares an outcome with a row; `...` in the row stands for any text, ` OR ` for a choice.

@@ -200,6 +200,25 @@ func Dial(endpoint string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(unlimited), grpc.MaxCallSendMsgSize(unlimited)))
 }
 
+// AwaitVersion waits until the member has proposed the version of its cluster, which it does by itself soon after
+// it is ready, and the storage has followed.
+func AwaitVersion(ctx context.Context, conn *grpc.ClientConn) error {
+	for {
+		status, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+		if err != nil {
+			return err
+		}
+		if status.StorageVersion == "3.7.0" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the storage version was never set")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 // Pid is that of the running process.
 func (s *Server) Pid() int { return s.command.Process.Pid }
 
