@@ -258,6 +258,11 @@ void Front::on(const LeaderNotice& message) {
   if (leader_ != shared_.identity.member_id) led_since_.reset();
   if (!newly_known) return;
   if (leader_ == shared_.identity.member_id) led_since_ = lane_.clock().now();
+  // Reads of a member that just started were asked of nobody: raft may hear of them again.
+  if (!std::exchange(had_leader_, true)) {
+    if (!round_.empty()) send_read_index();
+    return;
+  }
   // Reads that were asked of the leader before cannot be answered by this one. api.md 7.2
   const std::vector<Ticket> failed = std::exchange(round_, {});
   lane_.cancel(round_timer_);

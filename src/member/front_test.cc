@@ -280,6 +280,19 @@ TEST_F(FrontTest, ANewLeaderFailsTheRoundUnderWayAndTheNextBegins) {
   EXPECT_EQ(asked<ReadIndexRequest>().size(), 2u);
 }
 
+TEST_F(FrontTest, TheFirstLeaderIsAskedAtOnceForWhatWaitedForIt) {
+  on_lane([&] { front().barrier(view()); });
+  settle();
+  leader(9);
+  EXPECT_TRUE(heard_.empty()) << "nothing was lost with a leader before";
+  const auto asked_for = asked<ReadIndexRequest>();
+  ASSERT_EQ(asked_for.size(), 2u);
+  EXPECT_EQ(asked_for[0].context, asked_for[1].context);
+  front().inbox().push_always(ReadIndexAnswer{.context = asked_for[1].context, .index = 0});
+  settle();
+  EXPECT_EQ(heard_, std::vector<std::string>{"view 0"});
+}
+
 TEST_F(FrontTest, ABarrierTimesOut) {
   on_lane([&] { front().barrier(view()); });
   world_.run_for(Milliseconds(6900));

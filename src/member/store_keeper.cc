@@ -46,6 +46,7 @@ void StoreKeeper::on_work(std::vector<StoreWork> works) {
 }
 
 void StoreKeeper::note() {
+  look_at_space();
   tell_applier_({.batches = batches_,
                  .snapshot = store_->snapshot(),
                  .space = store_->space(),
@@ -76,6 +77,14 @@ void StoreKeeper::arm_checkpoint() {
   });
 }
 
+// After every batch, not only between steps of the background: those may wait long for a slow disk,
+// and what is left of the reserve is what the alarm has to be raised with.
+void StoreKeeper::look_at_space() {
+  const bool short_of_space = !store_->space().reserve_available;
+  if (short_of_space && !short_of_space_) shared_.to_raft_events->push_always(OutOfSpace{});
+  short_of_space_ = short_of_space;
+}
+
 void StoreKeeper::collect() {
   if (!waiting_ && !stopped_) step();
 }
@@ -88,9 +97,7 @@ void StoreKeeper::step() {
 
 void StoreKeeper::after_step(base::Result<store::Step> step) {
   if (!step) stop_process(fmt::format("store: background work: {}", step.error().message()));
-  const bool short_of_space = !store_->space().reserve_available;
-  if (short_of_space && !short_of_space_) shared_.to_raft_events->push_always(OutOfSpace{});
-  short_of_space_ = short_of_space;
+  look_at_space();
   if (step->wait) {
     waiting_ = true;
     shared_.any_worker().post([this, wait = std::move(step->wait)]() mutable {

@@ -58,6 +58,7 @@ class StoreKeeper {
   void arm_checkpoint();
   void step();
   void after_step(base::Result<store::Step> step);
+  void look_at_space();
 
   env::Lane& lane_;
   Shared& shared_;

@@ -1,13 +1,18 @@
 #include "wal/spare.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <vector>
 
 namespace keelson::wal {
 
 namespace {
 constexpr std::uint64_t kStepBytes = 1u << 20;
+constexpr std::uint64_t kVolumeShareLeft = 16;
 constexpr std::size_t kZeroBytes = 64u << 10;
 constexpr std::array<char, kZeroBytes> kZeros{};
 }  // namespace
@@ -35,7 +40,20 @@ Result<bool> SpareMaker::step() {
   return done;
 }
 
+// While a spare grows the volume may fill up from elsewhere.
+Result<> SpareMaker::check_room() const {
+  ASSIGN_OR_RETURN(const auto space, files_->space(request_.path));
+  const std::uint64_t left_free = std::min(space.total / kVolumeShareLeft, request_.bytes);
+  const std::uint64_t missing = request_.bytes - written_;
+  if (space.available >= missing + left_free) return {};
+  return base::fail(Error(
+      Errc::kIo, request_.path, written_,
+      fmt::format("{} bytes are free, where {} should remain after the file's last {}: {}",
+                  space.available, left_free, missing, std::strerror(ENOSPC))));
+}
+
 Result<bool> SpareMaker::write_step() {
+  RETURN_IF_ERROR(check_room());
   const std::uint64_t step = std::min(kStepBytes, request_.bytes - written_);
   std::vector<std::string_view> parts;
   for (std::uint64_t left = step; left > 0;) {

@@ -8,6 +8,10 @@
 //
 //   Wal::next_spare() -> SpareMaker::begin -> step ... step -> finish() -> Wal::add_spare
 //
+// A spare is a convenience until the disk is full: one that would leave less than a sixteenth of
+// the volume free (or than its own size) is not made. Otherwise it would eat, megabyte by megabyte,
+// what the store gives up of its reserve to tell that there is no more space.
+//
 // A maker or spare that is dropped leaves its file behind; opening the log removes such files.
 #pragma once
 
@@ -46,6 +50,7 @@ class SpareMaker {
  private:
   SpareMaker(env::FileSystem& files, SpareRequest request, std::unique_ptr<env::File> file)
       : files_(&files), request_(std::move(request)), file_(std::move(file)) {}
+  Result<> check_room() const;
   Result<bool> write_step();
 
   env::FileSystem* files_;

@@ -1,5 +1,6 @@
 #include "wal/wal.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/random.h"
@@ -426,6 +427,28 @@ TEST(Wal, SparesAreUsedInTurnAndLeftoversRemoved) {
   }
   reopen(disk);
   for (const auto& [path, content] : disk.contents()) EXPECT_FALSE(path.ends_with(".tmp")) << path;
+}
+
+TEST(Wal, ASpareLeavesOthersTheirRoom) {
+  constexpr std::uint64_t kMegabyte = 1u << 20;
+  const SpareRequest request{.path = "/m/0.tmp", .bytes = 4 * kMegabyte};
+  Disk disk(1);
+  ASSERT_TRUE(disk.make_directories("/m"));
+  disk.set_capacity(16 * kMegabyte);
+  ASSERT_TRUE(env::write_file(disk, "/m/other", std::string(11 * kMegabyte, 'x')));
+  auto maker = SpareMaker::begin(disk, request).value();
+  for (int i = 0; i < 3; i++) ASSERT_FALSE(maker.step().value());
+  // The last megabyte but one goes to somebody else meanwhile: so the spare gives back its own.
+  ASSERT_TRUE(env::write_file(disk, "/m/more", "x"));
+  const auto done = maker.step();
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().message(), testing::HasSubstr("No space left on device"));
+  EXPECT_FALSE(disk.contents().contains("/m/0.tmp"));
+  EXPECT_EQ(disk.space("/m").value().available, 5 * kMegabyte - 1);
+  // With a sixteenth left it is made.
+  ASSERT_TRUE(disk.remove("/m/more"));
+  EXPECT_TRUE(make_spare(disk, request));
+  EXPECT_EQ(disk.space("/m").value().available, kMegabyte);
 }
 
 // --- what a crash or wear leaves: formats.md 1.7

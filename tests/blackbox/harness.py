@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -134,6 +135,14 @@ class ServerTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         self.servers = []
         self.addCleanup(lambda: [server.kill() for server in self.servers])
+        self.addCleanup(self.show_logs)
+
+    def show_logs(self):
+        """Of a test that went wrong: how each server's log ends."""
+        result = self._outcome.result
+        if any(self in (test, getattr(test, "test_case", None)) for test, _ in result.errors + result.failures):
+            for server in self.servers:
+                print(f"--- the end of {server.log_path}", *server.log().splitlines()[-20:], sep="\n", file=sys.stderr)
 
     def server(self, **options):
         directory = self.directory / f"s{len(self.servers)}"
