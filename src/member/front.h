@@ -208,7 +208,7 @@ class Front {
   env::TimerId round_timer_ = 0;
 
   raft::NodeId leader_ = raft::kNone;
-  bool had_leader_ = false;                  // there was a leader in this life
+  bool had_leader_ = false;                   // there was a leader in this life
   std::optional<base::TimePoint> led_since_;  // this member leads since then
 
   env::Channel<FrontMessage> inbox_;  // last: its jobs use the rest

@@ -46,10 +46,10 @@ Result<> SpareMaker::check_room() const {
   const std::uint64_t left_free = std::min(space.total / kVolumeShareLeft, request_.bytes);
   const std::uint64_t missing = request_.bytes - written_;
   if (space.available >= missing + left_free) return {};
-  return base::fail(Error(
-      Errc::kIo, request_.path, written_,
-      fmt::format("{} bytes are free, where {} should remain after the file's last {}: {}",
-                  space.available, left_free, missing, std::strerror(ENOSPC))));
+  return base::fail(
+      Error(Errc::kIo, request_.path, written_,
+            fmt::format("{} bytes are free, where {} should remain after the file's last {}: {}",
+                        space.available, left_free, missing, std::strerror(ENOSPC))));
 }
 
 Result<bool> SpareMaker::write_step() {
