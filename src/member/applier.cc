@@ -306,7 +306,8 @@ void Applier::snapshot_if_due() {
   if (snapshot_ || applied_index_ - snapshot_index_ <= shared_.config.snapshot_count) return;
   snapshot_ = capture_snapshot();
   snapshot_index_ = applied_index_;
-  if (KEELSON_PLANTED(kSnapshotAheadOfCheckpoint)) {
+  if (shared_.config.broken.snapshot_ahead_of_checkpoint ||
+      KEELSON_PLANTED(kSnapshotAheadOfCheckpoint)) {
     save_snapshot_({*std::exchange(snapshot_, std::nullopt)});
   }
 }

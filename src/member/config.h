@@ -30,6 +30,12 @@ struct AutoCompaction {
   }
 };
 
+// Rules that a test may break to show that breaking them is noticed, as store::BrokenRules. Never
+// set elsewhere.
+struct BrokenRules {
+  bool snapshot_ahead_of_checkpoint = false;  // D7: raft snapshots do not wait for the store
+};
+
 struct Config {
   std::string name = "default";
   std::string data_dir = "default.etcd";
@@ -73,6 +79,7 @@ struct Config {
   store::Options store;
   std::uint64_t wal_segment_bytes = wal::kSegmentBytes;
   base::Duration purge_interval = base::Seconds(30);
+  BrokenRules broken;
 
   base::Duration election_timeout() const { return tick * election_ticks; }
   // api.md 7.3

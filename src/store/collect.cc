@@ -111,10 +111,7 @@ base::Result<Slice> Collection::open_output(base::WallTime wall_now) {
   if (!file && is_no_space(file.error())) return Slice{.next = Slice::Next::kGaveUp};
   if (!file) return base::fail(std::move(file).error());
   file_ = std::make_shared<SegmentFile>(*std::move(file), store_.graveyard_);
-  footer_ = std::make_unique<FooterBuilder>(
-      FooterBuilder::Config{.segment_id = id_,
-                            .limits = store_.limits(),
-                            .key_block_bytes = store_.options_.key_block_bytes});
+  footer_ = std::make_unique<FooterBuilder>(store_.footer_config(id_));
   output_ = std::make_unique<SegmentOutput>(store_.volume_, file_, kFileHeaderBytes,
                                             store_.options_.push_out_bytes);
   phase_ = Phase::kCopying;

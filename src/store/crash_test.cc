@@ -201,6 +201,10 @@ TEST(Crash, BrokenRulesAreNoticed) {
     bool BrokenRules::* broken;
   };
   const Case cases[] = {
+      {"D1: a revision belongs to one segment", &BrokenRules::overlapping_segments},
+      {"D2: a rewrite of the bucket log has what changes meanwhile",
+       &BrokenRules::rewrite_misses_changes},
+      {"D4: a start merges the keys of all segments", &BrokenRules::load_unmerged},
       {"D3: a checkpoint is synced", &BrokenRules::checkpoint_without_sync},
       {"D3: the bucket log is synced before the checkpoint",
        &BrokenRules::checkpoint_before_buckets},

@@ -95,7 +95,7 @@ void FooterBuilder::add(Place place, std::uint32_t crc, bool tombstone, std::str
              .mod = place.revision,
              .create_revision = fields.create_revision,
              .version = fields.version,
-             .lease = fields.lease});
+             .lease = config_.without_leases ? 0 : fields.lease});
 }
 
 void FooterBuilder::finish_records(std::uint64_t data_end, std::uint32_t chain) {

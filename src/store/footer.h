@@ -85,6 +85,7 @@ class FooterBuilder {
     std::uint64_t segment_id = 0;
     RevisionArray::Limits limits;
     std::uint64_t key_block_bytes = 60 * 1024;
+    bool without_leases = false;  // BrokenRules::footers_without_leases
   };
   explicit FooterBuilder(Config config);
 

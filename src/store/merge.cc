@@ -4,12 +4,16 @@
 
 namespace keelson::store {
 
-KeyMerge::KeyMerge(std::vector<std::unique_ptr<KeySource>> sources)
-    : sources_(std::move(sources)), over_(sources_.size()), losers_(sources_.size()) {}
+KeyMerge::KeyMerge(std::vector<std::unique_ptr<KeySource>> sources, bool unmerged)
+    : sources_(std::move(sources)),
+      unmerged_(unmerged),
+      over_(sources_.size()),
+      losers_(sources_.size()) {}
 
 // A source that is over comes after all others; of equal keys the older segment's is first.
 bool KeyMerge::is_before(std::size_t a, std::size_t b) const {
   if (over_[a] || over_[b]) return !over_[a] && over_[b] ? true : over_[a] == over_[b] && a < b;
+  if (unmerged_) return a < b;
   const int order = sources_[a]->row().key.compare(sources_[b]->row().key);
   return order != 0 ? order < 0 : a < b;
 }

@@ -17,7 +17,8 @@ namespace keelson::store {
 class KeyMerge {
  public:
   // `sources` in the order of their segments, so that equal keys come in order of revision.
-  explicit KeyMerge(std::vector<std::unique_ptr<KeySource>> sources);
+  // `unmerged`: BrokenRules::load_unmerged.
+  explicit KeyMerge(std::vector<std::unique_ptr<KeySource>> sources, bool unmerged = false);
 
   // False at the end.
   base::Result<bool> next();
@@ -31,6 +32,7 @@ class KeyMerge {
   bool is_before(std::size_t a, std::size_t b) const;
 
   std::vector<std::unique_ptr<KeySource>> sources_;
+  const bool unmerged_;
   std::vector<bool> over_;
   std::vector<std::size_t> losers_;  // of inner node i; losers_[0] unused
   std::size_t winner_ = 0;

@@ -134,7 +134,8 @@ base::Result<> Store::Impl::open_sealed(const SegmentRow& saved) {
     return fail(corrupt(file->path(), 16, "this store's id and the segment's own"));
   }
   auto footer = open_footer(*file, saved.id, saved.end);
-  if (!footer && footer.error().code == std::errc::bad_message) {
+  if (options_.broken.start_reads_records ||
+      (!footer && footer.error().code == std::errc::bad_message)) {
     footer = rebuild_footer(*file, saved);
   }
   if (!footer) return fail(footer.error());
@@ -159,8 +160,7 @@ base::Result<OpenedFooter> Store::Impl::rebuild_footer(env::File& file, const Se
     return fail(corrupt(file.path(), scan.end,
                         fmt::format("{} (the footer does not match either)", scan.expected)));
   }
-  FooterBuilder builder(
-      {.segment_id = saved.id, .limits = limits(), .key_block_bytes = options_.key_block_bytes});
+  FooterBuilder builder(footer_config(saved.id));
   std::string payload;
   for (std::size_t i = 0; i < scan.tail->size(); i++) {
     const TailEntry& entry = (*scan.tail)[i];
@@ -423,7 +423,7 @@ base::Result<> Store::Impl::load(
       return {};
     }));
   }
-  KeyMerge merge(std::move(sources));
+  KeyMerge merge(std::move(sources), options_.broken.load_unmerged);
   std::string key;
   std::vector<std::pair<std::size_t, KeyRow>> history;
   std::vector<LiveRevision> live;

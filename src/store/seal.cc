@@ -5,9 +5,7 @@ namespace keelson::store {
 Sealing::Sealing(Store::Impl& store, std::size_t row)
     : store_(store),
       row_(row),
-      footer_({.segment_id = store.rows_[row].saved.id,
-               .limits = store.limits(),
-               .key_block_bytes = store.options_.key_block_bytes}),
+      footer_(store.footer_config(store.rows_[row].saved.id)),
       output_(store.volume_, store.rows_[row].segment->shared_file(), store.rows_[row].seal_end,
               store.options_.push_out_bytes) {}
 

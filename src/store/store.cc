@@ -95,7 +95,9 @@ base::Result<> Store::Impl::append_changes(const base::Batch& batch) {
   const std::uint64_t before = log_->place().length;
   RETURN_IF_ERROR(log_->append(batch.changes()));
   bytes_since_checkpoint_ += log_->place().length - before;
-  if (rewrite_) RETURN_IF_ERROR(rewrite_->log->append(batch.changes()));
+  if (rewrite_ && !options_.broken.rewrite_misses_changes) {
+    RETURN_IF_ERROR(rewrite_->log->append(batch.changes()));
+  }
   for (const base::BucketChange& change : batch.changes()) buckets_.apply(change);
   return {};
 }
@@ -216,7 +218,8 @@ base::Result<> Store::Impl::roll(base::WallTime wall_now) {
   rows_.back().seal_chain = ended_chain;
   tail_ = std::make_shared<TailIndex>();
   tail_file_ = std::make_shared<SegmentFile>(*std::move(file), graveyard_);
-  const base::Revision first{newest_.main, newest_.sub + 1};
+  const base::Revision first{newest_.main,
+                             newest_.sub + (options_.broken.overlapping_segments ? 0 : 1)};
   rows_.push_back({.saved = {.id = id, .first = first},
                    .segment = std::make_shared<Segment>(id, first, tail_file_, tail_)});
   RETURN_IF_ERROR(save_manifest());

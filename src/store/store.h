@@ -56,6 +56,11 @@ struct BrokenRules {
   bool serve_unchecked = false;              // R5
   bool keep_reserve_shut = false;            // D8: never uses the reserve
   bool seal_without_checkpoint = false;      // D3: footers may cover a tail that goes
+  bool overlapping_segments = false;         // D1: a segment's range begins with the last one's end
+  bool rewrite_misses_changes = false;  // D2: what changes during a rewrite is not in the new log
+  bool footers_without_leases = false;  // D4: a footer's keys say nothing of leases
+  bool load_unmerged = false;           // D4: a start takes one segment's keys after the other's
+  bool start_reads_records = false;     // D4: a start reads what footers cover
 };
 
 struct Options {

@@ -109,8 +109,12 @@ class Store::Impl {
   void publish_table();
   void publish_snapshot();
   bool mark_one(std::size_t row, std::size_t ordinal);
-  RevisionArray::Limits limits() const {
-    return {.offset_max = options_.narrow_bytes_max - kAlign, .sub_max = options_.narrow_sub_max};
+  FooterBuilder::Config footer_config(std::uint64_t segment_id) const {
+    return {.segment_id = segment_id,
+            .limits = {.offset_max = options_.narrow_bytes_max - kAlign,
+                       .sub_max = options_.narrow_sub_max},
+            .key_block_bytes = options_.key_block_bytes,
+            .without_leases = options_.broken.footers_without_leases};
   }
   template <class T>
   base::Result<T> remember(base::Result<T> result) {
