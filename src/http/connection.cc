@@ -9,6 +9,9 @@ namespace {
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 // How long a peer may take to read the last of what it was sent.
 constexpr base::Duration kLinger = base::Seconds(5);
+// How long one that has ended its side may wait for answers. Beyond any deadline of a call of ours:
+// this is for an answer that does not fit a window which nobody will open any more.
+constexpr base::Duration kHalfClosedPatience = base::Seconds(30);
 
 }  // namespace
 
@@ -54,11 +57,13 @@ void Connection::sniff(std::string_view bytes) {
 }
 
 void Connection::on_end() {
-  if (state_ == State::kOpen) {
-    protocol_->on_end();
-  } else {
+  if (state_ != State::kOpen) return abandon();
+  protocol_->on_end();
+  if (state_ != State::kOpen) return;
+  timer_ = context_.lane.after(kHalfClosedPatience, [this] {
+    timer_ = 0;
     abandon();
-  }
+  });
 }
 
 void Connection::on_drained() {

@@ -51,6 +51,8 @@ class Protocol {
  public:
   virtual ~Protocol() = default;
   virtual void on_bytes(std::string_view bytes) = 0;
+  // The peer sends no more. What it has asked for whole is answered, then all is over; what would
+  // go on without end ends, for nobody can tell such a peer from one that is gone.
   virtual void on_end() = 0;
   virtual void on_drained() = 0;
   // Write what there is, then say so if all is over (Connection::finish).
@@ -113,7 +115,7 @@ class Connection final : public env::StreamHandler {
   bool turn_wanted_ = false;
   bool shutting_down_ = false;
   std::string sniffed_;     // a proper prefix of the preface
-  env::TimerId timer_ = 0;  // of sniffing, then of closing
+  env::TimerId timer_ = 0;  // of sniffing, then of a peer that has ended, then of closing
   std::unique_ptr<Protocol> protocol_;
 };
 

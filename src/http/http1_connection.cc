@@ -135,16 +135,15 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
     process();
   }
 
-  // A client that has closed its side is gone, as far as one can know: what it asked for is given
-  // up.
+  // What was asked for whole is answered (etcd cancels it, and /health says so): `nc` and scripts
+  // close their side early.
   void on_end() override {
-    if (in_hand() || reading_ == Reading::kRaw) {
-      connection_.abandon();
-    } else {
-      close_after_answer_ = true;
-      answer_ = Answer::kEnded;
-      connection_.want_turn();
+    const bool endless = in_hand() && body_mode_ == BodyMode::kStreamed;
+    if (reading_ == Reading::kRaw || reading_ == Reading::kBody || endless) {
+      return connection_.abandon();
     }
+    peer_ended_ = true;
+    connection_.want_turn();
   }
 
   void on_drained() override { connection_.want_turn(); }
@@ -154,7 +153,11 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
     // over.
     for (int round = 0; round < kRoundsMax; ++round) {
       process();
-      if (answer_ != Answer::kEnded) break;
+      if (answer_ != Answer::kEnded) {
+        // All that came was answered, and no more comes.
+        if (peer_ended_ && reading_ == Reading::kHead) closing_ = true;
+        break;
+      }
       end_answer();
       if (closing_) break;
     }
@@ -643,6 +646,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   bool told_drained_ = true;
   bool close_after_answer_ = false;
   bool closing_ = false;
+  bool peer_ended_ = false;
 };
 
 }  // namespace

@@ -78,6 +78,11 @@ class Http2Call final : public Call, private DeadlineQueue::Entry {
   // nghttp2's read callback: lays bytes at the end of the connection's output.
   ssize_t produce(std::size_t bytes_max, std::uint32_t* flags);
   bool ended() const { return ended_; }
+  // Its request is whole and its answer comes to an end by itself.
+  bool may_outlast_peer() const {
+    return ended_ ||
+           (half_closed_ && method_ != nullptr && method_->kind != MethodKind::kBidiStream);
+  }
 
   // Links of the connection's list of open calls.
   Http2Call* previous = nullptr;

@@ -227,7 +227,16 @@ void Http2Connection::on_bytes(std::string_view bytes) {
   connection_.want_turn();
 }
 
-void Http2Connection::on_end() { connection_.abandon(); }
+void Http2Connection::on_end() {
+  peer_ended_ = true;
+  for (Http2Call* call = first_call_; call != nullptr;) {
+    Http2Call& one = *std::exchange(call, call->next);
+    if (one.may_outlast_peer()) continue;
+    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, one.stream_id(), NGHTTP2_CANCEL);
+    release(one, CancelReason::kConnectionLost);
+  }
+  connection_.want_turn();
+}
 
 void Http2Connection::on_turn_end() {
   if (broken_) return connection_.abandon();
@@ -243,7 +252,8 @@ void Http2Connection::on_turn_end() {
   // The queue is of frames other than DATA: when it is empty the GOAWAY has been written.
   const bool said =
       ending_ == Ending::kNow && nghttp2_session_get_outbound_queue_size(session_) == 0;
-  if (over || said) connection_.finish();
+  const bool alone = peer_ended_ && open_calls_ == 0;
+  if (over || said || alone) connection_.finish();
 }
 
 void Http2Connection::settle_calls() {

@@ -100,6 +100,7 @@ class Http2Connection final : public Protocol {
 
   enum class Ending { kNo, kAnnounced, kDraining, kNow };
   Ending ending_ = Ending::kNo;
+  bool peer_ended_ = false;
   bool broken_ = false;
 };
 

@@ -105,6 +105,11 @@ class World {
     if (d.command == "source") return set_source(d);
     if (d.command == "abandon") return abandon(stream);
     if (d.command == "counts") return counts(d.bare(0));
+    if (d.command == "client-end") {
+      wire_->end();
+      lane_.run();
+      return results();
+    }
     if (d.command == "lose") {
       wire_->break_off();
       lane_.run();
@@ -165,6 +170,7 @@ class World {
     auto accepted = std::make_unique<fake::FakeStream>(lane_);
     wire_ = accepted->wire();
     client_ = std::make_unique<RawClient>();
+    closed_told_ = false;
     server_->accept(std::move(accepted));
     std::string preface = NGHTTP2_CLIENT_MAGIC;
     std::string settings;
