@@ -19,13 +19,7 @@ target_precompile_headers(keelson_pch PRIVATE
   <optional> <span> <string> <string_view> <unordered_map> <utility> <variant> <vector>)
 target_compile_options(keelson_pch PRIVATE -Xclang -fno-pch-timestamp)
 
-# Where bugs are planted (base/planted.h), and who chooses one.
-set(KEELSON_PLANTED_TARGETS keelson_mvcc keelson_wal keelson_member keelson-sim)
-
 function(keelson_target_defaults target)
-  if(KEELSON_PLANTED_BUGS AND target IN_LIST KEELSON_PLANTED_TARGETS)
-    target_compile_definitions(${target} PRIVATE KEELSON_PLANTED_BUGS)
-  endif()
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_compile_options(${target} PRIVATE -Xclang -fno-pch-timestamp)
   target_precompile_headers(${target} REUSE_FROM keelson_pch)

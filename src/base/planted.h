@@ -15,13 +15,14 @@ enum class PlantedBug : std::uint8_t {
   kAckBeforeSync,              // an append counts as durable before it was synced
   kTornTailTaken,              // a frame of the log with a wrong checksum is taken
   kViewAfterReply,             // replies leave before the View of their batch is published
-  kStaleView,                  // a linearizable read takes a View that is some time old
+  kStaleView,                  // a lane looks for a newer View once in a turn, not for each read
   kWatcherMissesBatch,         // now and then a batch of events reaches no watcher
   kTombstoneCollectedFirst,    // a tombstone is collected before the puts it hides
   kSnapshotAheadOfCheckpoint,  // the log is released before the store's checkpoint has got so far
   kFloorNotDurable,            // the floor of a compaction is not written down
   kLeaseAttachLost,            // a restart forgets which keys hang on leases
-  kRevisionReused,             // a restart counts on from the newest revision that is still there
+  kRevisionReused,  // a restart counts on from the newest value that is there, whatever was deleted
+                    // since
 };
 inline constexpr const char* kPlantedBugNames[] = {
     "none",

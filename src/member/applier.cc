@@ -268,8 +268,8 @@ void Applier::publish() {
   view->index_stats = state_->index_stats();
   view->compacting = state_->compacting();
   const auto* self = view->roster->find(shared_.identity.member_id);
-  view->linearizable = (own_term_applied_ || KEELSON_PLANTED(kStaleView)) &&
-                       view->roster->voters() == 1 && self != nullptr && !self->is_learner;
+  view->linearizable =
+      own_term_applied_ && view->roster->voters() == 1 && self != nullptr && !self->is_learner;
   view->on_release = [releases = releases_, number = view->keys.index.batch()] {
     MAYBE(releases->channel.push(std::uint64_t{number}));
   };

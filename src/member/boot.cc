@@ -103,7 +103,9 @@ base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
                          .bytes = one.bytes,
                          .tombstone = one.tombstone});
     }
-    if (KEELSON_PLANTED(kRevisionReused)) newest = std::max(newest, live.back().mod.main);
+    if (KEELSON_PLANTED(kRevisionReused) && !live.back().tombstone) {
+      newest = std::max(newest, live.back().mod.main);
+    }
     const bool hangs = !live.back().tombstone && !KEELSON_PLANTED(kLeaseAttachLost);
     state->load_key(key, history, hangs ? live.back().lease : lease::kNoLease);
   });

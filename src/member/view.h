@@ -14,6 +14,7 @@
 
 #include "apply/alarms.h"
 #include "base/function.h"
+#include "base/planted.h"
 #include "base/storage.h"
 #include "env/lane.h"
 #include "lease/lessor.h"
@@ -91,6 +92,7 @@ class ViewCache {
   ViewCache(env::Lane& lane, const ViewCell& cell) : lane_(lane), cell_(cell) {}
   // On the lane. What a caller keeps beyond its job it copies.
   const std::shared_ptr<const View>& get() {
+    if (KEELSON_PLANTED(kStaleView) && holds()) return view_;
     if (const auto version = cell_.version(); version != version_) {
       if (version_ == kNone) {
         lane_.at_turn_end([this] { drop(); });
