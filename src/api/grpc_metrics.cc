@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "api/rpc_status.h"
+#include "base/utf8.h"
 
 namespace keelson::api {
 namespace {
@@ -21,28 +22,6 @@ std::string_view type_name(http::MethodKind kind) {
       return "bidi_stream";
   }
   CHECK(false);
-}
-
-bool is_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xC2 && lead < 0xE0 ? 2
-                               : lead >= 0xE0 && lead < 0xF0 ? 3
-                               : lead >= 0xF0 && lead < 0xF5 ? 4
-                                                             : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    std::uint32_t point = length == 1 ? lead : lead & (0xFF >> (length + 1));
-    for (std::size_t k = 1; k < length; k++) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0) != 0x80) return false;
-      point = point << 6 | (next & 0x3F);
-    }
-    const bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
-    if (overlong || (point >= 0xD800 && point < 0xE000) || point > 0x10FFFF) return false;
-    i += length;
-  }
-  return true;
 }
 
 constexpr std::size_t kVersionsCounted = 100;  // label values come from clients: bounded
@@ -112,7 +91,7 @@ http::HandlerFactory GrpcMetrics::gate(http::MethodKind kind, http::HandlerFacto
       return nullptr;
     };
     const std::string_view version = call.metadata("client-api-version").value_or("unknown");
-    if (!is_utf8(version)) return refuse(RequestErrc::kInvalidClientApiVersion);
+    if (!base::is_utf8(version)) return refuse(RequestErrc::kInvalidClientApiVersion);
     if (auto* counter = counter_of(*versions, type, version)) counter->add();
     if (call.metadata("hasleader") == "true" && front.progress().leader.load() == raft::kNone) {
       return refuse(RequestErrc::kNoLeader);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 
 namespace keelson::base {
 namespace {
@@ -58,23 +59,43 @@ Fraction take_fraction(std::string_view& text) {
   return fraction;
 }
 
-std::optional<std::uint64_t> take_unit(std::string_view& text) {
+// Quotes of package time: every byte that is not printable ASCII as \xNN.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80 || byte < 0x20) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+auto invalid(std::string_view whole) {
+  return fail(fmt::format("time: invalid duration {}", quoted(whole)));
+}
+
+Result<std::uint64_t, std::string> take_unit(std::string_view& text, std::string_view whole) {
   std::size_t length = 0;
   while (length < text.size() && text[length] != '.' && !is_digit(text[length])) length++;
   const auto name = text.substr(0, length);
+  if (name.empty()) return fail(fmt::format("time: missing unit in duration {}", quoted(whole)));
   for (const Unit& unit : kUnits) {
     if (unit.name != name) continue;
     text.remove_prefix(length);
     return unit.nanoseconds;
   }
-  return std::nullopt;
+  return fail(fmt::format("time: unknown unit {} in duration {}", quoted(name), quoted(whole)));
 }
 
-// One number with its unit, in nanoseconds.
-std::optional<std::uint64_t> take_part(std::string_view& text) {
+// One number with its unit, in nanoseconds, off the front of what is left of `all`.
+Result<std::uint64_t, std::string> take_part(std::string_view& text, std::string_view all) {
   const std::size_t before = text.size();
   const auto whole = take_whole(text);
-  if (!whole) return std::nullopt;
+  if (!whole) return invalid(all);
   std::size_t digits = before - text.size();
   Fraction fraction;
   if (text.starts_with('.')) {
@@ -83,13 +104,14 @@ std::optional<std::uint64_t> take_part(std::string_view& text) {
     fraction = take_fraction(text);
     digits += point - text.size();
   }
-  if (digits == 0) return std::nullopt;
-  const auto unit = take_unit(text);
-  if (!unit || *whole > kMax / *unit) return std::nullopt;
+  if (digits == 0) return invalid(all);
+  ASSIGN_OR_RETURN(const std::uint64_t unit, take_unit(text, all));
+  if (*whole > kMax / unit) return invalid(all);
   const auto rest =
-      static_cast<double>(fraction.value) * (static_cast<double>(*unit) / fraction.scale);
-  const std::uint64_t total = *whole * *unit + static_cast<std::uint64_t>(rest);
-  return total > kMax ? std::nullopt : std::optional(total);
+      static_cast<double>(fraction.value) * (static_cast<double>(unit) / fraction.scale);
+  const std::uint64_t total = *whole * unit + static_cast<std::uint64_t>(rest);
+  if (total > kMax) return invalid(all);
+  return total;
 }
 
 // "1.5" + unit from 1500 thousandths.
@@ -105,18 +127,19 @@ std::string decimal(std::uint64_t value, std::uint64_t scale, std::string_view u
 
 }  // namespace
 
-std::optional<Duration> parse_duration(std::string_view text) {
+Result<Duration, std::string> parse_duration(std::string_view text) {
+  const std::string_view whole = text;
   const bool negative = text.starts_with('-');
   if (negative || text.starts_with('+')) text.remove_prefix(1);
   if (text == "0") return Duration(0);
-  if (text.empty()) return std::nullopt;
+  if (text.empty()) return invalid(whole);
   std::uint64_t total = 0;
   while (!text.empty()) {
-    const auto part = take_part(text);
-    if (!part || *part > kMax - total) return std::nullopt;
-    total += *part;
+    ASSIGN_OR_RETURN(const std::uint64_t part, take_part(text, whole));
+    if (part > kMax - total) return invalid(whole);
+    total += part;
   }
-  if (total == kMax && !negative) return std::nullopt;
+  if (total == kMax && !negative) return invalid(whole);
   return Duration(static_cast<std::int64_t>(negative ? 0 - total : total));
 }
 

@@ -15,6 +15,7 @@
 #include <mutex>
 
 #include "base/duration.h"
+#include "base/utf8.h"
 
 namespace keelson::env {
 namespace {
@@ -59,34 +60,13 @@ LogLevel from_spdlog(spdlog::level::level_enum level) {
   }
 }
 
-// Bytes of the well-formed UTF-8 character at the front; 0 if there is none.
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const std::size_t length = byte(0) < 0x80    ? 1
-                             : byte(0) < 0xC2  ? 0
-                             : byte(0) < 0xE0  ? 2
-                             : byte(0) < 0xF0  ? 3
-                             : byte(0) <= 0xF4 ? 4
-                                               : 0;
-  if (length == 0 || length > text.size()) return 0;
-  for (std::size_t i = 1; i < length; i++) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  if (length > 2) {  // too long a form, half a pair, beyond the last character
-    if (byte(0) == 0xE0 && byte(1) < 0xA0) return 0;
-    if (byte(0) == 0xED && byte(1) > 0x9F) return 0;
-    if (byte(0) == 0xF0 && byte(1) < 0x90) return 0;
-    if (byte(0) == 0xF4 && byte(1) > 0x8F) return 0;
-  }
-  return length;
-}
-
 void append_json(std::string& out, std::string_view text) {
   out += '"';
   while (!text.empty()) {
     const char c = text.front();
-    const std::size_t length = utf8_length(text);
-    if (length == 0) {
+    const auto next = base::next_code_point(text);
+    const std::size_t length = next ? next->length : 1;
+    if (!next) {
       out += "\\ufffd";
     } else if (c == '"' || c == '\\') {
       out += '\\';
@@ -102,7 +82,7 @@ void append_json(std::string& out, std::string_view text) {
     } else {
       out += text.substr(0, length);
     }
-    text.remove_prefix(std::max<std::size_t>(length, 1));
+    text.remove_prefix(length);
   }
   out += '"';
 }

@@ -8,31 +8,11 @@
 #include <cstring>
 #include <limits>
 
+#include "base/go_text.h"
+#include "base/utf8.h"
+
 namespace keelson::http {
 namespace {
-
-// Length of the UTF-8 sequence at the start of `text`, 0 if it is none (RFC 3629: no surrogates, no
-// overlong forms).
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto continues = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return continues(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    if (!continues(1) || !continues(2)) return 0;
-    if (first == 0xE0 && byte(1) < 0xA0) return 0;
-    if (first == 0xED && byte(1) > 0x9F) return 0;
-    return 3;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    if (!continues(1) || !continues(2) || !continues(3)) return 0;
-    if (first == 0xF0 && byte(1) < 0x90) return 0;
-    if (first == 0xF4 && byte(1) > 0x8F) return 0;
-    return 4;
-  }
-  return 0;
-}
 
 bool plain(char c) { return c >= 0x20 && c <= 0x7E && c != '%'; }
 
@@ -86,55 +66,22 @@ bool may_hold_control(std::uint64_t word) {
 
 }  // namespace
 
-std::string go_quote(std::string_view text) {
-  std::string out = "\"";
-  while (!text.empty()) {
-    const std::size_t length = utf8_length(text);
-    const char c = text[0];
-    if (length == 0) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-      text.remove_prefix(1);
-      continue;
-    }
-    if (length > 1) {
-      out += text.substr(0, length);
-    } else if (c == '"' || c == '\\') {
-      out += {'\\', c};
-    } else if (c >= 0x20 && c != 0x7F) {
-      out += c;
-    } else {
-      constexpr std::string_view kShort = "\a\b\f\n\r\t\v";
-      const auto place = kShort.find(c);
-      out += place != std::string_view::npos
-                 ? std::string{'\\', "abfnrtv"[place]}
-                 : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    }
-    text.remove_prefix(length);
-  }
-  return out + "\"";
-}
-
 base::Result<base::Duration, std::string> parse_timeout(std::string_view text) {
   if (text.size() < 2) {
-    return base::fail("transport: timeout string is too short: " + go_quote(text));
+    return base::fail("transport: timeout string is too short: " + base::quote(text));
   }
   if (text.size() > 9) {
-    return base::fail("transport: timeout string is too long: " + go_quote(text));
+    return base::fail("transport: timeout string is too long: " + base::quote(text));
   }
   const auto unit = unit_of(text.back());
-  if (!unit) return base::fail("transport: timeout unit is not recognized: " + go_quote(text));
+  if (!unit) return base::fail("transport: timeout unit is not recognized: " + base::quote(text));
   text.remove_suffix(1);
-  std::int64_t amount = 0;  // at most eight digits
-  for (const char c : text) {
-    if (c < '0' || c > '9') {
-      return base::fail(
-          fmt::format("strconv.ParseUint: parsing {}: invalid syntax", go_quote(text)));
-    }
-    amount = amount * 10 + (c - '0');
-  }
+  const auto amount = base::parse_uint(text, 10);  // at most eight digits
+  if (!amount) return base::fail(amount.error().text);
   constexpr auto kMax = std::numeric_limits<base::Duration::rep>::max();
-  if (amount > kMax / unit->count()) return base::Duration(kMax);
-  return *unit * amount;
+  const auto count = static_cast<base::Duration::rep>(*amount);
+  if (count > kMax / unit->count()) return base::Duration(kMax);
+  return *unit * count;
 }
 
 std::string format_timeout(base::Duration timeout) {
@@ -157,10 +104,10 @@ std::string encode_grpc_message(std::string_view message) {
       message.remove_prefix(1);
       continue;
     }
-    const std::size_t length = utf8_length(message);
-    const std::string_view bytes = length == 0 ? "\xEF\xBF\xBD" : message.substr(0, length);
+    const auto next = base::next_code_point(message);
+    const std::string_view bytes = next ? message.substr(0, next->length) : "\xEF\xBF\xBD";
     for (const char c : bytes) out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    message.remove_prefix(length == 0 ? 1 : length);
+    message.remove_prefix(next ? next->length : 1);
   }
   return out;
 }

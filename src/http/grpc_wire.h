@@ -13,9 +13,6 @@
 
 namespace keelson::http {
 
-// A string in double quotes as Go's %q writes it. What is not ASCII is kept if it is valid UTF-8.
-std::string go_quote(std::string_view text);
-
 // "100m", "5S": one to eight digits and a unit of H M S m u n. The error is the reason.
 base::Result<base::Duration, std::string> parse_timeout(std::string_view text);
 // The shortest exact form that fits eight digits, rounded up to a coarser unit where none does.

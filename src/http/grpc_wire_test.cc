@@ -110,12 +110,6 @@ TEST(GrpcWire, ContentTypes) {
   }
 }
 
-TEST(GrpcWire, Quoting) {
-  EXPECT_EQ(go_quote("a\"b\\c"), R"("a\"b\\c")");
-  EXPECT_EQ(go_quote("\n\t\x01\xFF"), R"("\n\t\x01\xff")");
-  EXPECT_EQ(go_quote("na\xC3\xAFve"), "\"na\xC3\xAFve\"");
-}
-
 TEST(GrpcWire, HeaderFields) {
   EXPECT_TRUE(valid_header_name("x-a_1"));
   for (const std::string_view name : {"", "X", "a b", "a:", "\xC3"}) {

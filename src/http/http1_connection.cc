@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/go_text.h"
 #include "http/connection.h"
 #include "http/grpc_wire.h"
 #include "http/output_buffer.h"
@@ -405,7 +406,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
                     "- Add the name you want to use to the server's list of host names:\n"
                     "  --host-whitelist {}\n\n"
                     "The list protects against DNS rebinding (CVE-2018-5702).\n",
-                    go_quote(host)));
+                    base::quote(host)));
     return response;
   }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/go_text.h"
 #include "http/grpc_wire.h"
 #include "http/gzip.h"
 #include "http/http2_connection.h"
@@ -184,8 +185,8 @@ void Http2Call::on_regular_header(std::string_view name, std::string_view value)
   auto decoded = decode_binary_header(value);
   if (!decoded) {
     header_error_ = {StatusCode::kInternal,
-                     fmt::format("malformed binary metadata {} in header {}: {}", go_quote(value),
-                                 go_quote(name), decoded.error())};
+                     fmt::format("malformed binary metadata {} in header {}: {}",
+                                 base::quote(value), base::quote(name), decoded.error())};
     return;
   }
   fields_.back().decoded = static_cast<std::int32_t>(decoded_.size());
@@ -205,14 +206,14 @@ std::optional<Http2Call::Refusal> Http2Call::refusal() {
   if (!grpc_) {
     return Refusal{415,
                    {StatusCode::kInvalidArgument,
-                    "invalid gRPC request content-type " + go_quote(content_type_)}};
+                    "invalid gRPC request content-type " + base::quote(content_type_)}};
   }
   if (header_error_) return Refusal{400, *std::move(header_error_)};
   if (method_name_ != "POST") {
     return Refusal{405,
                    {StatusCode::kInternal,
                     fmt::format("Received a HEADERS frame with :method {} which should be POST",
-                                go_quote(method_name_))}};
+                                base::quote(method_name_))}};
   }
   if (timeout_ && *timeout_ < kShortestTimeout) return Refusal{200, kDeadlineExceeded};
   method_ = context.router->find(path_);
@@ -222,7 +223,7 @@ std::optional<Http2Call::Refusal> Http2Call::refusal() {
     return Refusal{
         200,
         {StatusCode::kUnimplemented,
-         "grpc: Decompressor is not installed for grpc-encoding " + go_quote(encoding_)}};
+         "grpc: Decompressor is not installed for grpc-encoding " + base::quote(encoding_)}};
   }
   if (connection_->answer_bytes_exhausted()) {
     return Refusal{200, {StatusCode::kResourceExhausted, "too many answers wait to be read"}};

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "membership/quote.h"
+#include "base/go_text.h"
 #include "proto/raft.pb.h"
 
 namespace keelson::membership {
@@ -20,7 +20,7 @@ base::Result<void, ConfigError> check_local_name(const InitialCluster& cluster,
                                                  std::string_view name) {
   if (cluster.contains(name)) return {};
   return bad(fmt::format("couldn't find local name {} in the initial cluster configuration",
-                         go_quote(name)));
+                         base::quote(name)));
 }
 
 base::Result<void, ConfigError> check_duplicates(const InitialCluster& cluster) {
@@ -44,7 +44,7 @@ std::vector<std::string> missing_from(const Urls& all, const Urls& others) {
 }
 
 std::string counts_differ(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  return fmt::format("len({}) != len({})", go_quote(a), go_quote(b));
+  return fmt::format("len({}) != len({})", base::quote(a), base::quote(b));
 }
 
 base::Result<void, ConfigError> check_advertised(const BootstrapCheck& check) {

@@ -29,8 +29,6 @@ class ObjectWriter {
   std::string out_ = "{";
 };
 
-std::string quote(std::string_view text);
-
 // The whole text as one value; nullopt if it is none.
 std::optional<nlohmann::json> parse(std::string_view text);
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/go_text.h"
 #include "base/random.h"
 #include "membership/json.h"
 #include "membership/version.h"
@@ -159,7 +160,7 @@ TEST(Json, QuotesAsGoDoes) {
            Row{"\xed\xa0\x80", R"("\ufffd\ufffd\ufffd")"},
            Row{"\xf4\x90\x80\x80", R"("\ufffd\ufffd\ufffd\ufffd")"},
        }) {
-    EXPECT_EQ(json::quote(row.text), row.expected);
+    EXPECT_EQ(base::json_string(row.text), row.expected);
   }
 }
 

@@ -7,7 +7,7 @@
 #include <array>
 #include <optional>
 
-#include "membership/quote.h"
+#include "base/go_text.h"
 
 namespace keelson::membership {
 
@@ -40,7 +40,7 @@ base::Result<void, ConfigError> check_escapes(std::string_view text) {
   for (std::size_t i = text.find('%'); i != std::string_view::npos; i = text.find('%', i + 1)) {
     const std::string_view escape = text.substr(i, 3);
     if (escape.size() < 3 || !is_hex(escape[1]) || !is_hex(escape[2])) {
-      return bad(fmt::format("invalid URL escape {}", go_quote(escape)));
+      return bad(fmt::format("invalid URL escape {}", base::quote(escape)));
     }
   }
   return {};
@@ -62,11 +62,11 @@ base::Result<void, ConfigError> check_host(std::string_view host) {
     port = host.substr(colon);
   }
   if (!is_optional_port(port))
-    return bad(fmt::format("invalid port {} after host", go_quote(port)));
+    return bad(fmt::format("invalid port {} after host", base::quote(port)));
   RETURN_IF_ERROR(check_escapes(host));
   for (const char c : host) {
     if (!may_be_in_host(c))
-      return bad(fmt::format("invalid character {} in host name", go_quote({&c, 1})));
+      return bad(fmt::format("invalid character {} in host name", base::quote({&c, 1})));
   }
   return {};
 }
@@ -217,7 +217,7 @@ base::Result<Url, ConfigError> parse_url(std::string_view text) {
   auto url = parse_parts(text);
   if (!url) {
     const std::string_view shown = text.substr(0, std::min(text.find('#'), text.size()));
-    return bad(fmt::format("parse {}: {}", go_quote(shown), url.error().text));
+    return bad(fmt::format("parse {}: {}", base::quote(shown), url.error().text));
   }
   return url;
 }

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "cmd/ctl/go_text.h"
+#include "base/go_text.h"
 #include "cmd/ctl/input.h"
 #include "cmd/ctl/kv_commands.h"
 #include "cmd/ctl/session.h"
@@ -315,7 +315,7 @@ std::string role_fields(const pb::AuthRoleGetResponse& response) {
   for (const authpb::Permission& permission : response.perm()) {
     out += fmt::format("\"PermType\" :  {}\n\"Key\" : {}\n\"RangeEnd\" : {}\n",
                        authpb::Permission::Type_Name(permission.permtype()),
-                       quote(permission.key()), quote(permission.range_end()));
+                       base::quote(permission.key()), base::quote(permission.range_end()));
   }
   return out;
 }
@@ -364,7 +364,7 @@ Outcome run_role_list(Invocation& invocation) {
   std::string lines, fields = "\"Roles\" :";
   for (const std::string& role : response.roles()) {
     lines += role + "\n";
-    fields += " " + quote(role);
+    fields += " " + base::quote(role);
   }
   return session->printer().plain({response, response.header(), std::move(lines), fields + "\n"});
 }

@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "cmd/ctl/go_text.h"
+#include "base/go_text.h"
 
 namespace keelson::cmd::ctl {
 namespace {
@@ -28,7 +28,7 @@ std::string small(std::string text) {
 
 std::string failure_text(const std::string& program, int error) {
   if (program.find('/') == std::string::npos) {
-    return fmt::format("exec: {}: executable file not found in $PATH", quote(program));
+    return fmt::format("exec: {}: executable file not found in $PATH", base::quote(program));
   }
   return fmt::format("fork/exec {}: {}", program, small(strerror(error)));
 }

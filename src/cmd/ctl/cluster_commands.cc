@@ -5,7 +5,8 @@
 #include <chrono>
 #include <future>
 
-#include "cmd/ctl/go_text.h"
+#include "base/duration.h"
+#include "base/go_text.h"
 #include "cmd/ctl/input.h"
 #include "cmd/ctl/kv_commands.h"
 #include "cmd/ctl/session.h"
@@ -41,7 +42,9 @@ base::Result<std::vector<std::string>, Exit> endpoints_to_ask(Session& session,
 
 class Stopwatch {
  public:
-  std::string text() const { return duration_text(std::chrono::steady_clock::now() - begun_); }
+  std::string text() const {
+    return base::duration_text(std::chrono::steady_clock::now() - begun_);
+  }
 
  private:
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
@@ -329,10 +332,10 @@ base::Result<std::uint64_t, Exit> member_argument(const Invocation& invocation) 
   if (invocation.arguments().size() != 1) {
     return exit_with(kExitBadArguments, "member ID is not provided");
   }
-  const auto id = parse_uint(invocation.arguments()[0], 16);
+  const auto id = base::parse_uint(invocation.arguments()[0], 16);
   if (id) return *id;
   return exit_with(kExitBadArguments,
-                   fmt::format("bad member ID arg ({}), expecting ID in Hex", id.error()));
+                   fmt::format("bad member ID arg ({}), expecting ID in Hex", id.error().text));
 }
 
 base::Result<std::vector<std::string>, Exit> peer_urls(const Flags& flags) {
@@ -373,7 +376,8 @@ std::string start_text(const std::string& name, const std::string& urls,
   return fmt::format(
       "\nETCD_NAME={}\nETCD_INITIAL_CLUSTER={}\nETCD_INITIAL_ADVERTISE_PEER_URLS={}\n"
       "ETCD_INITIAL_CLUSTER_STATE=\"existing\"\n",
-      quote(name), quote(fmt::format("{}", fmt::join(cluster, ","))), quote(urls));
+      base::quote(name), base::quote(fmt::format("{}", fmt::join(cluster, ","))),
+      base::quote(urls));
 }
 
 Outcome run_member_add(Invocation& invocation) {
@@ -511,8 +515,8 @@ Outcome run_move_leader(Invocation& invocation) {
   if (invocation.arguments().size() != 1) {
     return exit_with(kExitBadArguments, "move-leader command needs 1 argument");
   }
-  const auto target = parse_uint(invocation.arguments()[0], 16);
-  if (!target) return exit_with(kExitBadArguments, target.error());
+  const auto target = base::parse_uint(invocation.arguments()[0], 16);
+  if (!target) return exit_with(kExitBadArguments, target.error().text);
   ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
   ASSIGN_OR_RETURN(const Leader leader, find_leader(*session));
   pb::MoveLeaderRequest request;

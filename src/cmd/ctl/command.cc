@@ -7,7 +7,7 @@
 #include <cctype>
 #include <numeric>
 
-#include "cmd/ctl/go_text.h"
+#include "base/go_text.h"
 
 namespace keelson::cmd::ctl {
 const Command* find_subcommand(const Command& command, std::string_view name) {
@@ -130,7 +130,7 @@ std::string suggestions(const Command& root, std::string_view typed) {
 
 Exit unknown_command(const Command& root, std::string_view program, std::string_view typed) {
   return {kExitError,
-          fmt::format("unknown command {} for {}{}", quote(typed), quote(program),
+          fmt::format("unknown command {} for {}{}", base::quote(typed), base::quote(program),
                       suggestions(root, typed)),
           fmt::format("Run '{} --help' for usage.\n", program)};
 }
@@ -150,8 +150,8 @@ Outcome check_words(const Invocation& invocation) {
   if (std::find(words.begin(), words.end(), arguments[0]) != words.end()) return {};
   return base::fail(
       usage_error(invocation.path, invocation.program,
-                  fmt::format("invalid argument {} for {}", quote(arguments[0]),
-                              quote(path_name(invocation.path, invocation.program)))));
+                  fmt::format("invalid argument {} for {}", base::quote(arguments[0]),
+                              base::quote(path_name(invocation.path, invocation.program)))));
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "cmd/ctl/go_text.h"
+#include "base/duration.h"
+#include "base/go_text.h"
 
 namespace keelson::cmd::ctl {
 
@@ -86,16 +87,19 @@ Result<std::vector<std::string>, std::string> split_list(std::string_view text) 
 Result<void, std::string> Flags::assign(Value& value, std::string_view text) {
   switch (value.spec->kind) {
     case FlagKind::kBool: {
-      ASSIGN_OR_RETURN(const bool parsed, parse_bool(text));
-      value.number = parsed ? 1 : 0;
+      const auto parsed = base::parse_bool(text);
+      if (!parsed) return base::fail(parsed.error().text);
+      value.number = *parsed ? 1 : 0;
       break;
     }
     case FlagKind::kInt: {
-      ASSIGN_OR_RETURN(value.number, parse_int(text, 0));
+      const auto parsed = base::parse_int(text);
+      if (!parsed) return base::fail(parsed.error().text);
+      value.number = *parsed;
       break;
     }
     case FlagKind::kDuration: {
-      ASSIGN_OR_RETURN(const base::Duration parsed, parse_duration(text));
+      ASSIGN_OR_RETURN(const base::Duration parsed, base::parse_duration(text));
       value.number = parsed.count();
       break;
     }
@@ -124,8 +128,8 @@ Result<void, std::string> Flags::set_named(const FlagSpec& spec, std::string_vie
   if (done) return {};
   const std::string name = spec.shorthand != 0 ? fmt::format("-{}, --{}", spec.shorthand, spec.name)
                                                : fmt::format("--{}", spec.name);
-  return base::fail(
-      fmt::format("invalid argument {} for {} flag: {}", quote(value), quote(name), done.error()));
+  return base::fail(fmt::format("invalid argument {} for {} flag: {}", base::quote(value),
+                                base::quote(name), done.error()));
 }
 
 Result<void, std::string> Flags::parse(const std::vector<std::string>& arguments) {
@@ -175,7 +179,7 @@ Result<void, std::string> Flags::parse_short(std::string_view letters,
     const FlagSpec* spec = find_shorthand(c);
     if (spec == nullptr) {
       return base::fail(
-          fmt::format("unknown shorthand flag: {} in -{}", quote_character(c), whole));
+          fmt::format("unknown shorthand flag: {} in -{}", base::quote_character(c), whole));
     }
     letters.remove_prefix(1);
     if (letters.size() > 1 && letters[0] == '=') return set_named(*spec, letters.substr(1));
@@ -186,7 +190,7 @@ Result<void, std::string> Flags::parse_short(std::string_view letters,
     if (!letters.empty()) return set_named(*spec, letters);
     if (rest.empty()) {
       return base::fail(
-          fmt::format("flag needs an argument: {} in -{}", quote_character(c), whole));
+          fmt::format("flag needs an argument: {} in -{}", base::quote_character(c), whole));
     }
     const std::string& value = rest.front();
     rest = rest.subspan(1);
@@ -203,7 +207,7 @@ std::string Flags::shown(std::string_view name) const {
     case FlagKind::kInt:
       return fmt::format("{}", found.number);
     case FlagKind::kDuration:
-      return duration_text(base::Duration(found.number));
+      return base::duration_text(base::Duration(found.number));
     case FlagKind::kStrings:
       return fmt::format("[{}]", fmt::join(found.list, ","));
     case FlagKind::kString:
@@ -241,7 +245,7 @@ std::string default_text(const FlagSpec& spec) {
   if (text.empty() || text == "0" || text == "false" || text == "0s") {
     if (spec.kind != FlagKind::kString || text.empty()) return "";
   }
-  if (spec.kind == FlagKind::kString) return fmt::format(" (default {})", quote(text));
+  if (spec.kind == FlagKind::kString) return fmt::format(" (default {})", base::quote(text));
   if (spec.kind == FlagKind::kStrings) return fmt::format(" (default [{}])", text);
   return fmt::format(" (default {})", text);
 }

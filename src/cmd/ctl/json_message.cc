@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "cmd/ctl/go_text.h"
+#include "base/go_text.h"
+#include "cmd/ctl/texts.h"
 
 namespace keelson::cmd::ctl {
 namespace {
@@ -13,7 +14,7 @@ using google::protobuf::Reflection;
 
 std::string text_of(const FieldDescriptor& field, const std::string& value) {
   if (field.type() == FieldDescriptor::TYPE_BYTES) return '"' + base64(value) + '"';
-  return json_string(value);
+  return base::json_string(value);
 }
 
 // `at` of a repeated field, or the field itself.
@@ -59,7 +60,7 @@ std::string value_text(const Message& message, const FieldDescriptor* field, int
 }  // namespace
 
 std::string& JsonWriter::key(std::string_view name) {
-  element() += json_string(name);
+  element() += base::json_string(name);
   return out_ += ':';
 }
 

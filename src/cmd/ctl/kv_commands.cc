@@ -9,7 +9,7 @@
 #include <iterator>
 #include <thread>
 
-#include "cmd/ctl/go_text.h"
+#include "base/go_text.h"
 #include "cmd/ctl/input.h"
 #include "cmd/ctl/session.h"
 
@@ -54,7 +54,8 @@ std::string prefix_end(std::string_view prefix) {
 base::Result<bool, Exit> is_serializable(std::string_view consistency) {
   if (consistency == "s") return true;
   if (consistency == "l") return false;
-  return exit_with(kExitBadFeature, fmt::format("unknown consistency flag {}", quote(consistency)));
+  return exit_with(kExitBadFeature,
+                   fmt::format("unknown consistency flag {}", base::quote(consistency)));
 }
 
 RequestContext standard_context(Output& output) {
@@ -82,9 +83,9 @@ base::Result<pb::PutRequest, Exit> put_request(const Flags& flags, const Request
     if (arguments.size() < 2 && value.empty()) return bad_arguments(kPutArguments);
     request.set_value(std::move(value));
   }
-  const auto lease = parse_int(flags.text("lease"), 16);
+  const auto lease = base::parse_int(flags.text("lease"), 16);
   if (!lease) {
-    return bad_arguments(fmt::format("bad lease ID ({}), expecting ID in Hex", lease.error()));
+    return bad_arguments(fmt::format("bad lease ID ({}), expecting ID in Hex", lease.error().text));
   }
   request.set_lease(*lease);
   request.set_prev_kv(flags.flag("prev-kv"));
@@ -303,7 +304,7 @@ base::Result<pb::DeleteRangeRequest, Exit> delete_request(const Flags& flags,
       context.output.complain(fmt::format(
           "Warning: Keys between {} and {} will be deleted. Please interrupt the command within "
           "next 2 seconds to cancel. You can provide `--range` flag to avoid the delay.\n",
-          quote(arguments[0]), quote(arguments[1])));
+          base::quote(arguments[0]), base::quote(arguments[1])));
       context.wait_for_second_thoughts();
     }
   }
@@ -347,8 +348,8 @@ namespace {
 Outcome run_compaction(Invocation& invocation) {
   if (invocation.arguments().size() != 1)
     return bad_arguments("compaction command needs 1 argument");
-  const auto revision = parse_int(invocation.arguments()[0], 10);
-  if (!revision) return exit_with(kExitError, revision.error());
+  const auto revision = base::parse_int(invocation.arguments()[0], 10);
+  if (!revision) return exit_with(kExitError, revision.error().text);
   ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
   pb::CompactionRequest request;
   request.set_revision(*revision);

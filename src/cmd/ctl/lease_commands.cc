@@ -4,8 +4,8 @@
 
 #include <future>
 
+#include "base/go_text.h"
 #include "client/lease_keeper.h"
-#include "cmd/ctl/go_text.h"
 #include "cmd/ctl/session.h"
 
 namespace keelson::cmd::ctl {
@@ -16,18 +16,18 @@ base::Result<std::int64_t, Exit> lease_argument(const Invocation& invocation,
   if (invocation.arguments().size() != 1) {
     return exit_with(kExitBadArguments, std::string(missing));
   }
-  auto id = parse_int(invocation.arguments()[0], 16);
+  auto id = base::parse_int(invocation.arguments()[0], 16);
   if (id) return *id;
   return exit_with(kExitBadArguments,
-                   fmt::format("bad lease ID arg ({}), expecting ID in Hex", id.error()));
+                   fmt::format("bad lease ID arg ({}), expecting ID in Hex", id.error().text));
 }
 
 Outcome run_grant(Invocation& invocation) {
   if (invocation.arguments().size() != 1) {
     return exit_with(kExitBadArguments, "lease grant command needs TTL argument");
   }
-  const auto ttl = parse_int(invocation.arguments()[0], 10);
-  if (!ttl) return exit_with(kExitBadArguments, fmt::format("bad TTL ({})", ttl.error()));
+  const auto ttl = base::parse_int(invocation.arguments()[0], 10);
+  if (!ttl) return exit_with(kExitBadArguments, fmt::format("bad TTL ({})", ttl.error().text));
   ASSIGN_OR_RETURN(const auto session, Session::open(invocation));
   pb::LeaseGrantRequest request;
   request.set_ttl(*ttl);

@@ -5,9 +5,9 @@
 #include <chrono>
 #include <ctime>
 
+#include "base/go_text.h"
 #include "client/endpoint.h"
 #include "client/status_text.h"
-#include "cmd/ctl/go_text.h"
 #include "cmd/ctl/json_message.h"
 
 namespace keelson::cmd::ctl {
@@ -30,7 +30,7 @@ http::Status told_status(const client::FailedAttempt& failed) {
   if (!failed.peer.empty() || failed.connection_error.empty()) return failed.status;
   return {failed.status.code,
           fmt::format("latest balancer error: connection error: desc = {}",
-                      quote("transport: Error while dialing: " + failed.connection_error))};
+                      base::quote("transport: Error while dialing: " + failed.connection_error))};
 }
 
 std::string peer_text(const client::FailedAttempt& failed) {
@@ -45,14 +45,15 @@ std::string log_text(const LogLine& line) {
   std::string out;
   {
     JsonWriter object(out, '{', '}');
-    object.key("level") += json_string(line.level);
-    object.key("ts") += json_string(timestamp());
-    if (!line.logger.empty()) object.key("logger") += json_string(line.logger);
-    if (!line.caller.empty()) object.key("caller") += json_string(line.caller);
-    object.key("msg") += json_string(line.message, Html::kPlain);
+    object.key("level") += base::json_string(line.level);
+    object.key("ts") += base::json_string(timestamp());
+    if (!line.logger.empty()) object.key("logger") += base::json_string(line.logger);
+    if (!line.caller.empty()) object.key("caller") += base::json_string(line.caller);
+    object.key("msg") += base::json_string(line.message, base::Html::kPlain);
     for (const LogField& field : line.fields) {
-      object.key(field.name) +=
-          field.name == "attempt" ? field.value : json_string(field.value, Html::kPlain);
+      object.key(field.name) += field.name == "attempt"
+                                    ? field.value
+                                    : base::json_string(field.value, base::Html::kPlain);
     }
   }
   return out + "\n";

@@ -1,7 +1,7 @@
 // --write-out=fields: a name and a value on each line. cli.md A4.4.
 #include <fmt/format.h>
 
-#include "cmd/ctl/go_text.h"
+#include "base/go_text.h"
 #include "cmd/ctl/printer.h"
 
 namespace keelson::cmd::ctl {
@@ -136,7 +136,7 @@ class FieldsPrinter final : public Printer {
   void field(std::string_view name, const T& value) {
     output_.print_line(fmt::format("\"{}\" : {}", name, value));
   }
-  void quoted(std::string_view name, std::string_view text) { field(name, quote(text)); }
+  void quoted(std::string_view name, std::string_view text) { field(name, base::quote(text)); }
   void member_id(std::string_view name, std::uint64_t id) {
     hex_ ? field(name, fmt::format("{:x}", id)) : field(name, id);
   }

@@ -5,9 +5,10 @@
 #include <fmt/format.h>
 #include <google/protobuf/reflection.h>
 
-#include "cmd/ctl/go_text.h"
+#include "base/go_text.h"
 #include "cmd/ctl/json_message.h"
 #include "cmd/ctl/printer.h"
+#include "cmd/ctl/texts.h"
 
 namespace keelson::cmd::ctl {
 namespace {
@@ -118,7 +119,7 @@ class JsonPrinter final : public Printer {
       object.key("CompactRevision") += number(response.compact_revision());
       object.key("Canceled") += boolean(response.canceled());
       object.key("Created") += boolean(response.created());
-      object.key("CancelReason") += json_string(response.cancel_reason());
+      object.key("CancelReason") += base::json_string(response.cancel_reason());
     }
     return print(std::move(out));
   }
@@ -127,7 +128,7 @@ class JsonPrinter final : public Printer {
     return inlined(response.header(), [&](JsonWriter& object) {
       object.key("ID") += number(response.id());
       object.key("TTL") += number(response.ttl());
-      object.key("Error") += json_string(response.error());
+      object.key("Error") += base::json_string(response.error());
     });
   }
   Outcome lease_revoke(std::int64_t, const pb::LeaseRevokeResponse& response) override {
@@ -178,21 +179,21 @@ class JsonPrinter final : public Printer {
   }
   Outcome endpoint_health(const std::vector<EndpointHealth>& all) override {
     return list(all, [](JsonWriter& object, const EndpointHealth& one) {
-      object.key("endpoint") += json_string(one.endpoint);
+      object.key("endpoint") += base::json_string(one.endpoint);
       object.key("health") += boolean(one.health);
-      object.key("took") += json_string(one.took);
-      if (!one.error.empty()) object.key("error") += json_string(one.error);
+      object.key("took") += base::json_string(one.took);
+      if (!one.error.empty()) object.key("error") += base::json_string(one.error);
     });
   }
   Outcome endpoint_status(const std::vector<EndpointStatus>& all) override {
     return list(all, [](JsonWriter& object, const EndpointStatus& one) {
-      object.key("Endpoint") += json_string(one.endpoint);
+      object.key("Endpoint") += base::json_string(one.endpoint);
       object.key("Status") += json_text(one.response);
     });
   }
   Outcome endpoint_hash_kv(const std::vector<EndpointHashKv>& all) override {
     return list(all, [](JsonWriter& object, const EndpointHashKv& one) {
-      object.key("Endpoint") += json_string(one.endpoint);
+      object.key("Endpoint") += base::json_string(one.endpoint);
       object.key("HashKV") += json_text(one.response);
     });
   }

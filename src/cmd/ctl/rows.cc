@@ -6,7 +6,8 @@
 #include <algorithm>
 #include <cctype>
 
-#include "cmd/ctl/go_text.h"
+#include "base/utf8.h"
+#include "cmd/ctl/texts.h"
 
 namespace keelson::cmd::ctl {
 namespace {
@@ -77,7 +78,7 @@ namespace {
 std::size_t width_of(std::string_view text) {
   std::size_t width = 0;
   while (!text.empty()) {
-    const auto next = next_code_point(text);
+    const auto next = base::next_code_point(text);
     text.remove_prefix(next ? next->length : 1);
     ++width;
   }

@@ -5,7 +5,7 @@
 #include <array>
 #include <optional>
 
-#include "cmd/ctl/go_text.h"
+#include "base/go_text.h"
 
 namespace keelson::cmd::ctl {
 namespace {
@@ -57,7 +57,7 @@ base::Result<std::vector<std::string>, Exit> split_words(std::string_view line) 
     if (c == '\'') {
       words.emplace_back(word.substr(1, word.size() - 2));
     } else if (c == '"') {
-      auto text = unquote(word);
+      auto text = base::unquote(word);
       if (!text) return exit_with(kExitInvalidInput, "invalid syntax");
       words.push_back(*std::move(text));
     } else {
@@ -89,7 +89,7 @@ class Scanner {
     if (text_[0] == '`') token = text_.substr(0, text_.find('`', 1) + 1);
     if (token.size() < 2) return std::nullopt;
     text_.remove_prefix(token.size());
-    return unquote(token);
+    return base::unquote(token);
   }
   std::optional<std::string> word() {
     skip_space();
@@ -166,7 +166,7 @@ bool set_value(pb::Compare& compare, const std::string& text) {
     compare.set_value(text);
     return true;
   }
-  const auto number = parse_int(text, compare.target() == pb::Compare::LEASE ? 16 : 10);
+  const auto number = base::parse_int(text, compare.target() == pb::Compare::LEASE ? 16 : 10);
   if (!number) return false;
   switch (compare.target()) {
     case pb::Compare::VERSION:
@@ -193,8 +193,8 @@ base::Result<pb::Compare, Exit> parse_compare(std::string_view line) {
   const std::string_view name = line.substr(0, open);
   const Scanned scanned = scan(line.substr(open + 1));
   if (scanned.count != 3) {
-    return malformed(line, fmt::format("; got {}({}) {} {}", name, quote(scanned.key), scanned.op,
-                                       quote(scanned.value)));
+    return malformed(line, fmt::format("; got {}({}) {} {}", name, base::quote(scanned.key),
+                                       scanned.op, base::quote(scanned.value)));
   }
   const auto target = target_of(name);
   if (!target) return malformed(line, fmt::format(" (unknown target {})", name));

@@ -5,9 +5,9 @@
 #include <cstdlib>
 #include <future>
 
+#include "base/go_text.h"
 #include "client/watcher.h"
 #include "cmd/ctl/child.h"
-#include "cmd/ctl/go_text.h"
 #include "cmd/ctl/input.h"
 #include "cmd/ctl/kv_commands.h"
 #include "cmd/ctl/session.h"
@@ -92,14 +92,14 @@ class PrintEvents final : public client::WatchHandler {
   void run(std::int64_t revision, const mvccpb::Event& event) {
     std::vector<std::string> environment = session_.environment();
     environment.push_back(fmt::format("ETCD_WATCH_REVISION={}", revision));
-    environment.push_back(
-        fmt::format("ETCD_WATCH_EVENT_TYPE={}", quote(mvccpb::Event_EventType_Name(event.type()))));
-    environment.push_back(fmt::format("ETCD_WATCH_KEY={}", quote(event.kv().key())));
-    environment.push_back(fmt::format("ETCD_WATCH_VALUE={}", quote(event.kv().value())));
+    environment.push_back(fmt::format("ETCD_WATCH_EVENT_TYPE={}",
+                                      base::quote(mvccpb::Event_EventType_Name(event.type()))));
+    environment.push_back(fmt::format("ETCD_WATCH_KEY={}", base::quote(event.kv().key())));
+    environment.push_back(fmt::format("ETCD_WATCH_VALUE={}", base::quote(event.kv().value())));
     const auto ran = run_child(command_, environment);
     if (ran) return;
     session_.output().complain(
-        fmt::format("command {} error ({})\n", quote(command_), ran.error()));
+        fmt::format("command {} error ({})\n", base::quote(command_), ran.error()));
     std::_Exit(kExitError);
   }
 
@@ -201,7 +201,7 @@ Outcome run_watch(Invocation& invocation) {
   if (from.key.empty() && !from.range_end.empty()) {
     return exit_with(kExitBadArguments,
                      fmt::format("ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END={}",
-                                 quote(from.range_end)));
+                                 base::quote(from.range_end)));
   }
   const bool interactive = invocation.flags.flag("interactive");
   WatchPlan plan;

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "base/duration.h"
+#include "base/go_text.h"
 #include "env/posix/files.h"
 
 namespace keelson::cmd {
@@ -229,7 +230,7 @@ std::optional<bool> yaml_bool(std::string_view text) {
 }
 
 bool is_number(std::string_view text) {
-  if (parse_int(text)) return true;
+  if (base::parse_int(text)) return true;
   if (text.starts_with('+')) text.remove_prefix(1);
   if (text.empty() || text.find_first_of("0123456789") == std::string_view::npos) return false;
   double value = 0;
@@ -334,11 +335,11 @@ class Decoder {
     const std::string& text = node.Scalar();
     const auto refuse = [&] { return json_error("number " + text, path, go_type(field)); };
     if (is_one_of(go_type(field), {"uint", "uint32", "uint64"})) {
-      const auto value = parse_uint(text);
+      const auto value = base::parse_uint(text);
       if (!value || (field.type == Type::kUint32 && *value > 0xFFFF'FFFFu)) return refuse();
       return assign(field, std::to_string(*value));
     }
-    const auto value = parse_int(text);
+    const auto value = base::parse_int(text);
     if (!value) return refuse();
     if (field.type == Type::kDuration) {
       return assign(field, base::duration_text(base::Duration(*value)));
@@ -374,7 +375,7 @@ class Decoder {
     }
     if (flag == "initial-cluster-state") {
       return fail(
-          ConfigFileError{.text = fmt::format("unexpected clusterState {}", quoted(value))});
+          ConfigFileError{.text = fmt::format("unexpected clusterState {}", base::quote(value))});
     }
     return fail(ConfigFileError{.text = std::move(assigned).error()});
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/go_text.h"
 #include "cmd/server/flags.h"
 #include "cmd/server/text.h"
 
@@ -51,11 +52,9 @@ base::Result<GateSides, std::string> parse_feature_gates(std::string_view text) 
     if (equals == std::string_view::npos)
       return fail(fmt::format("missing bool value for {}", name));
     const auto value = trim(part.substr(equals + 1));
-    const auto on = parse_bool(value);
+    const auto on = base::parse_bool(value);
     if (!on) {
-      return fail(
-          fmt::format("invalid value of {}={}, err: strconv.ParseBool: parsing {}: invalid syntax",
-                      name, value, quoted(value)));
+      return fail(fmt::format("invalid value of {}={}, err: {}", name, value, on.error().text));
     }
     const FeatureGate* gate = find_gate(name);
     if (gate == nullptr) return fail(fmt::format("unrecognized feature gate: {}", name));

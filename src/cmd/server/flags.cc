@@ -7,7 +7,7 @@
 #include <charconv>
 
 #include "base/duration.h"
-#include "membership/quote.h"
+#include "base/go_text.h"
 
 namespace keelson::cmd {
 namespace {
@@ -18,20 +18,20 @@ constexpr std::string_view kParseError = "parse error";
 constexpr std::string_view kRangeError = "value out of range";
 
 template <class T>
-std::optional<std::string> refusal_of(const base::Result<T, NumberErrc>& parsed) {
+std::optional<std::string> refusal_of(const base::Result<T, base::NumberError>& parsed) {
   if (parsed) return std::nullopt;
-  return std::string(parsed.error() == NumberErrc::kRange ? kRangeError : kParseError);
+  return std::string(parsed.error().code == base::NumberErrc::kRange ? kRangeError : kParseError);
 }
 
 std::optional<std::string> refusal_by_kind(FlagKind kind, std::string_view value) {
   switch (kind) {
     case FlagKind::kBool:
-      if (!parse_bool(value)) return std::string(kParseError);
+      if (!base::parse_bool(value)) return std::string(kParseError);
       return std::nullopt;
     case FlagKind::kInt:
-      return refusal_of(parse_int(value));
+      return refusal_of(base::parse_int(value));
     case FlagKind::kUint:
-      return refusal_of(parse_uint(value));
+      return refusal_of(base::parse_uint(value));
     case FlagKind::kDuration:
       if (!base::parse_duration(value)) return std::string(kParseError);
       return std::nullopt;
@@ -59,40 +59,10 @@ auto bad_flag(std::string text) {
 auto bad_value(const FlagSpec& spec, std::string_view value, std::string_view why) {
   if (spec.kind == FlagKind::kBool) {
     return bad_flag(
-        fmt::format("invalid boolean value {} for -{}: {}", quoted(value), spec.name, why));
+        fmt::format("invalid boolean value {} for -{}: {}", base::quote(value), spec.name, why));
   }
-  return bad_flag(fmt::format("invalid value {} for flag -{}: {}", quoted(value), spec.name, why));
-}
-
-// Takes a base's prefix off.
-int take_base(std::string_view& text) {
-  if (text.size() < 2 || text[0] != '0') return 10;
-  switch (std::tolower(text[1])) {
-    case 'x':
-      text.remove_prefix(2);
-      return 16;
-    case 'b':
-      text.remove_prefix(2);
-      return 2;
-    case 'o':
-      text.remove_prefix(2);
-      return 8;
-    default:
-      text.remove_prefix(1);
-      return 8;
-  }
-}
-
-// Without the underscores, which may stand between digits and after a prefix; nullopt elsewhere.
-std::optional<std::string> drop_underscores(std::string_view digits, bool after_prefix) {
-  std::string out;
-  bool allowed = after_prefix;
-  for (const char c : digits) {
-    if (c == '_' && !allowed) return std::nullopt;
-    allowed = c != '_';
-    if (c != '_') out += c;
-  }
-  return allowed ? std::optional(out) : std::nullopt;
+  return bad_flag(
+      fmt::format("invalid value {} for flag -{}: {}", base::quote(value), spec.name, why));
 }
 
 // NAME and value of "NAME=value".
@@ -104,44 +74,10 @@ std::pair<std::string, std::string> split_variable(std::string_view variable) {
 
 }  // namespace
 
-std::string quoted(std::string_view text) { return membership::go_quote(text); }
-
 std::string variable_name(std::string_view flag) {
   std::string name = "ETCD_";
   for (const char c : flag) name += c == '-' ? '_' : static_cast<char>(std::toupper(c));
   return name;
-}
-
-std::optional<bool> parse_bool(std::string_view text) {
-  for (const std::string_view yes : {"1", "t", "T", "true", "TRUE", "True"}) {
-    if (text == yes) return true;
-  }
-  for (const std::string_view no : {"0", "f", "F", "false", "FALSE", "False"}) {
-    if (text == no) return false;
-  }
-  return std::nullopt;
-}
-
-base::Result<std::uint64_t, NumberErrc> parse_uint(std::string_view text) {
-  const std::size_t size = text.size();
-  const int base = take_base(text);
-  const auto digits = drop_underscores(text, text.size() != size);
-  if (!digits || digits->empty()) return fail(NumberErrc::kSyntax);
-  std::uint64_t value = 0;
-  const char* end = digits->data() + digits->size();
-  const auto parsed = std::from_chars(digits->data(), end, value, base);
-  if (parsed.ec == std::errc::result_out_of_range) return fail(NumberErrc::kRange);
-  if (parsed.ec != std::errc() || parsed.ptr != end) return fail(NumberErrc::kSyntax);
-  return value;
-}
-
-base::Result<std::int64_t, NumberErrc> parse_int(std::string_view text) {
-  const bool negative = text.starts_with('-');
-  if (negative || text.starts_with('+')) text.remove_prefix(1);
-  ASSIGN_OR_RETURN(const std::uint64_t size, parse_uint(text));
-  const std::uint64_t limit = (std::uint64_t{1} << 63) - (negative ? 0 : 1);
-  if (size > limit) return fail(NumberErrc::kRange);
-  return static_cast<std::int64_t>(negative ? 0 - size : size);
 }
 
 const FlagValues::Value& FlagValues::find(std::string_view name) const {
@@ -150,10 +86,12 @@ const FlagValues::Value& FlagValues::find(std::string_view name) const {
   return it->second;
 }
 const std::string& FlagValues::text(std::string_view name) const { return find(name).text; }
-bool FlagValues::flag(std::string_view name) const { return *parse_bool(text(name)); }
-std::int64_t FlagValues::number(std::string_view name) const { return *parse_int(text(name)); }
+bool FlagValues::flag(std::string_view name) const { return *base::parse_bool(text(name)); }
+std::int64_t FlagValues::number(std::string_view name) const {
+  return *base::parse_int(text(name));
+}
 std::uint64_t FlagValues::unsigned_number(std::string_view name) const {
-  return *parse_uint(text(name));
+  return *base::parse_uint(text(name));
 }
 base::Duration FlagValues::duration(std::string_view name) const {
   return *base::parse_duration(text(name));
@@ -223,7 +161,7 @@ base::Result<FlagValues, FlagExit> FlagSet::parse(const std::vector<std::string>
   }
   if (at < arguments.size()) {
     return fail(FlagExit{.why = FlagExit::Why::kLeftOver,
-                         .text = quoted(arguments[at]) + " is not a valid flag"});
+                         .text = base::quote(arguments[at]) + " is not a valid flag"});
   }
   return values;
 }
@@ -253,7 +191,7 @@ EnvironmentUse FlagSet::read_environment(FlagValues& values,
     if (it == variables.end() || it->second.empty()) continue;
     known[variable] = kUsed;
     if (auto assigned = assign(values, name, it->second); !assigned) {
-      use.error = fmt::format("invalid value {} for {}: {}", quoted(it->second), variable,
+      use.error = fmt::format("invalid value {} for {}: {}", base::quote(it->second), variable,
                               assigned.error());
     } else {
       use.notes.push_back({kUsed, variable, it->second});

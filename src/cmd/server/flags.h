@@ -115,13 +115,4 @@ class FlagSet {
 // "snapshot-count" -> "ETCD_SNAPSHOT_COUNT"
 std::string variable_name(std::string_view flag);
 
-// Go's strconv.ParseInt(s, 0, 64) and ParseUint: prefixes 0x, 0o, 0b, a leading 0, underscores.
-enum class NumberErrc { kSyntax, kRange };
-base::Result<std::int64_t, NumberErrc> parse_int(std::string_view text);
-base::Result<std::uint64_t, NumberErrc> parse_uint(std::string_view text);
-// true, false and their short and upper-case forms.
-std::optional<bool> parse_bool(std::string_view text);
-// Go's %q.
-std::string quoted(std::string_view text);
-
 }  // namespace keelson::cmd

@@ -5,6 +5,8 @@
 
 #include <limits>
 
+#include "base/go_text.h"
+
 namespace keelson::cmd {
 namespace {
 
@@ -101,19 +103,19 @@ TEST(Flags, AreReadAsGoReadsThem) {
 }
 
 TEST(Flags, NumbersHaveGosBasesAndUnderscores) {
-  EXPECT_EQ(*parse_uint("0x_ff"), 255u);
-  EXPECT_EQ(*parse_uint("0o17"), 15u);
-  EXPECT_EQ(*parse_uint("017"), 15u);
-  EXPECT_EQ(*parse_uint("0b101"), 5u);
-  EXPECT_EQ(*parse_uint("1_000_000"), 1'000'000u);
-  EXPECT_EQ(*parse_uint("0"), 0u);
-  EXPECT_EQ(*parse_uint("18446744073709551615"), std::numeric_limits<std::uint64_t>::max());
-  EXPECT_EQ(*parse_int("-9223372036854775808"), std::numeric_limits<std::int64_t>::min());
-  EXPECT_EQ(*parse_int("+7"), 7);
+  EXPECT_EQ(*base::parse_uint("0x_ff"), 255u);
+  EXPECT_EQ(*base::parse_uint("0o17"), 15u);
+  EXPECT_EQ(*base::parse_uint("017"), 15u);
+  EXPECT_EQ(*base::parse_uint("0b101"), 5u);
+  EXPECT_EQ(*base::parse_uint("1_000_000"), 1'000'000u);
+  EXPECT_EQ(*base::parse_uint("0"), 0u);
+  EXPECT_EQ(*base::parse_uint("18446744073709551615"), std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(*base::parse_int("-9223372036854775808"), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(*base::parse_int("+7"), 7);
   for (const char* bad : {"", "_1", "1_", "1__0", "08", "0x", "+1", "1.0", " 1", "0b2"}) {
-    const auto parsed = parse_uint(bad);
+    const auto parsed = base::parse_uint(bad);
     ASSERT_FALSE(parsed.ok()) << bad;
-    EXPECT_EQ(parsed.error(), NumberErrc::kSyntax) << bad;
+    EXPECT_EQ(parsed.error().code, base::NumberErrc::kSyntax) << bad;
   }
 }
 

@@ -9,11 +9,11 @@
 #include <limits>
 
 #include "base/duration.h"
+#include "base/go_text.h"
 #include "cmd/server/feature_gates.h"
 #include "cmd/server/server_flags.h"
 #include "cmd/server/text.h"
 #include "membership/bootstrap.h"
-#include "membership/quote.h"
 
 namespace keelson::cmd {
 namespace {
@@ -101,7 +101,7 @@ Checked check_advertised(const membership::Urls& urls, std::string_view flag,
   for (const membership::Url& url : urls) {
     if (is_unix(url) || !url.hostname().empty()) continue;
     return fail(fmt::format("--{} {} must be {} (unexpected empty host ({}))", flag,
-                            quoted(membership::to_text(urls)), forms, url.text()));
+                            base::quote(membership::to_text(urls)), forms, url.text()));
   }
   return {};
 }
@@ -213,7 +213,7 @@ Checked check_compaction_mode(const FlagValues& values) {
   const std::string& mode = values.text("auto-compaction-mode");
   if (mode == "periodic" || mode == "revision") return {};
   if (mode.empty()) return fail("undefined auto-compaction-mode");
-  return fail(fmt::format("unknown auto-compaction-mode {}", quoted(mode)));
+  return fail(fmt::format("unknown auto-compaction-mode {}", base::quote(mode)));
 }
 
 // A whole number, of hours or revisions, or a duration.
@@ -234,10 +234,7 @@ Checked take_compaction(const FlagValues& values, member::AutoCompaction& compac
   }
   const auto duration = base::parse_duration(text);
   if (!duration) {
-    return fail(
-        fmt::format("error parsing CompactionRetention: time: {} duration {}",
-                    parsed.ec == std::errc() && parsed.ptr == end ? "missing unit in" : "invalid",
-                    quoted(text)));
+    return fail(fmt::format("error parsing CompactionRetention: {}", duration.error()));
   }
   compaction.period = *duration;
   compaction.revisions = duration->count();  // as etcd counts, odd as it is
@@ -274,7 +271,7 @@ base::Result<int, std::string> tls_version(const std::string& text) {
   if (text == "TLS1.2") return 2;
   if (text == "TLS1.3") return 3;
   return fail(
-      fmt::format("unexpected TLS version {} (must be one of: TLS1.2, TLS1.3)", quoted(text)));
+      fmt::format("unexpected TLS version {} (must be one of: TLS1.2, TLS1.3)", base::quote(text)));
 }
 
 Checked check_tls(const FlagValues& values) {
@@ -342,7 +339,7 @@ void take_http(const FlagValues& values, ServerConfig& config) {
 base::Result<env::LogOptions, std::string> make_log_options(const FlagValues& values) {
   const std::string& logger = values.text("logger");
   if (logger == "capnslog") return fail("--logger=capnslog is removed in v3.5");
-  if (logger != "zap") return fail(fmt::format("unknown logger option {}", quoted(logger)));
+  if (logger != "zap") return fail(fmt::format("unknown logger option {}", base::quote(logger)));
   env::LogOptions options{.outputs = set_of(values.text("log-outputs"))};
   const auto has = [&options](std::string_view output) {
     return std::find(options.outputs.begin(), options.outputs.end(), output) !=
@@ -356,10 +353,11 @@ base::Result<env::LogOptions, std::string> make_log_options(const FlagValues& va
     return fail(
         fmt::format("running with systemd/journal but other '--log-outputs' values ({}) are "
                     "configured with 'default'; override 'default' value with something else",
-                    membership::go_quote(options.outputs)));
+                    base::quote(options.outputs)));
   }
   const auto level = env::parse_log_level(values.text("log-level"));
-  if (!level) return fail(fmt::format("unrecognized level: {}", quoted(values.text("log-level"))));
+  if (!level)
+    return fail(fmt::format("unrecognized level: {}", base::quote(values.text("log-level"))));
   options.level = *level;
   const std::string& format = values.text("log-format");
   if (format != "json" && format != "console") {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/go_text.h"
 #include "cmd/server/feature_gates.h"
 #include "cmd/server/text.h"
 #include "membership/urls.h"
@@ -92,10 +93,10 @@ Refusal origins(std::string_view value) {
 }
 
 Refusal uint32(std::string_view value) {
-  const auto parsed = parse_uint(value);
+  const auto parsed = base::parse_uint(value);
   if (parsed && *parsed <= 0xFFFF'FFFFu) return std::nullopt;
-  const bool range = parsed || parsed.error() == NumberErrc::kRange;
-  return fmt::format("strconv.ParseUint: parsing {}: {}", quoted(value),
+  const bool range = parsed || parsed.error().code == base::NumberErrc::kRange;
+  return fmt::format("strconv.ParseUint: parsing {}: {}", base::quote(value),
                      range ? "value out of range" : "invalid syntax");
 }
 
@@ -104,7 +105,7 @@ Refusal v2_deprecation(std::string_view value) {
                                                         "write-only-drop-data", "gone"};
   for (const std::string_view phase : split(value, ',')) {
     if (std::find(kAllowed.begin(), kAllowed.end(), phase) == kAllowed.end()) {
-      return fmt::format("invalid value {}", quoted(phase));
+      return fmt::format("invalid value {}", base::quote(phase));
     }
   }
   return std::nullopt;
