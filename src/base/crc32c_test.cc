@@ -23,5 +23,19 @@ TEST(Crc32c, InstructionAndTableAgreeAndChain) {
   }
 }
 
+// Long ones are taken in parts that are joined: each way to split them, at any place.
+TEST(Crc32c, EachLengthAndPlaceAgreesWithTheTable) {
+  Random random(2);
+  const std::string bytes = random.bytes(10'000);
+  for (std::size_t length = 0; length < 700; length++) {
+    const auto part = std::string_view(bytes).substr(random.below(2000), length);
+    ASSERT_EQ(crc32c(9, part), crc32c_by_table(9, part)) << length;
+  }
+  for (int round = 0; round < 300; round++) {
+    const auto part = std::string_view(bytes).substr(random.below(5000), random.below(5000));
+    ASSERT_EQ(crc32c(~0u, part), crc32c_by_table(~0u, part)) << part.size();
+  }
+}
+
 }  // namespace
 }  // namespace keelson::base
