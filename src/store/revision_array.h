@@ -70,6 +70,18 @@ class RevisionArray {
     __builtin_prefetch(block.m);
     __builtin_prefetch(block.so);
   }
+  // The same for find(), in two steps with other work in between: the second reads what the first
+  // fetches.
+  void prefetch_table(base::Revision revision) const {
+    if (const auto at = table_entry(revision)) __builtin_prefetch(&radix_[*at]);
+  }
+  void prefetch_block(base::Revision revision) const {
+    const auto at = table_entry(revision);
+    if (!at) return;
+    const Block& block = blocks_[radix_[*at]];
+    __builtin_prefetch(block.m);
+    __builtin_prefetch(block.so);
+  }
   // The ordinal of exactly this revision.
   std::optional<std::size_t> find(base::Revision revision) const;
   // The ordinal of the first record >= `revision`; size() if there is none.
@@ -87,6 +99,14 @@ class RevisionArray {
   static_assert(sizeof(Block) == 128);
 
   void index_blocks();
+  // Of the narrow form; nullopt if no record is there.
+  std::optional<std::size_t> table_entry(base::Revision revision) const {
+    if (wide_ || revision.main < base_) return std::nullopt;
+    const auto at =
+        (static_cast<std::uint64_t>(revision.main) - static_cast<std::uint64_t>(base_)) >>
+        radix_shift_;
+    return at < radix_.size() ? std::optional<std::size_t>(at) : std::nullopt;
+  }
   std::size_t block_of(std::uint32_t m, std::uint32_t sub) const;
   std::size_t narrow_lower_bound(std::uint32_t m, std::uint32_t sub) const;
 

@@ -138,6 +138,13 @@ class Segment {
   // `count` is how many records the caller may see: all, or a Snapshot's share of a tail.
   // The record of exactly this revision.
   std::optional<std::size_t> find(base::Revision revision, std::size_t count) const;
+  // Fetches what find() will read, in two steps, with some other work before and between them.
+  void prefetch_table(base::Revision revision) const {
+    if (sealed()) array_.prefetch_table(revision);
+  }
+  void prefetch_record(base::Revision revision) const {
+    if (sealed()) array_.prefetch_block(revision);
+  }
   // The first one >= `revision`; `count` if there is none.
   std::size_t lower_bound(base::Revision revision, std::size_t count) const;
   base::Revision revision(std::size_t ordinal) const;
