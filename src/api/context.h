@@ -18,6 +18,7 @@
 #include "api/grpc_metrics.h"
 #include "api/leader_monitor.h"
 #include "api/rpc_status.h"
+#include "api/shared_runs.h"
 #include "http/grpc.h"
 #include "member/front.h"
 
@@ -27,6 +28,7 @@ struct Context {
   member::Front& front;
   GrpcMetrics& metrics;
   LeaderMonitor& leader_monitor;
+  SharedRuns& shared_runs;
 
   // A header of what the newest View shows.
   Header header() const;

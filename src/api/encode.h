@@ -36,6 +36,7 @@ inline HeaderBytes encode(const Header& header) { return HeaderBytes(header); }
 std::string header_only(const Header& header);
 
 // Field `kvs` of a RangeResponse: tag and length, before the bytes of one KeyValue.
+inline constexpr std::size_t kKvPrefixBytesMax = 6;
 void put_kv_prefix(std::string& out, std::size_t kv_bytes);
 std::size_t kv_field_bytes(std::size_t kv_bytes);
 

@@ -1,5 +1,7 @@
 #include "api/lane_api.h"
 
+#include <algorithm>
+
 #include "api/cluster.h"
 #include "api/health.h"
 #include "api/kv.h"
@@ -9,10 +11,19 @@
 #include "api/watch.h"
 
 namespace keelson::api {
+namespace {
+
+constexpr std::size_t kSharedRunBytesMax = std::size_t{24} << 20;  // of all lanes together
+
+}  // namespace
 
 LaneApi::LaneApi(member::Front& front, GrpcMetrics& metrics, const http::ServerOptions& options)
     : leader_monitor_(front),
-      context_{.front = front, .metrics = metrics, .leader_monitor = leader_monitor_},
+      shared_runs_(kSharedRunBytesMax / std::max<std::size_t>(front.shared().fronts.size(), 1)),
+      context_{.front = front,
+               .metrics = metrics,
+               .leader_monitor = leader_monitor_,
+               .shared_runs = shared_runs_},
       watches_(front),
       endpoints_(front, metrics, HttpPort::kClient) {
   add_kv(router_, context_);

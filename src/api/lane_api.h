@@ -6,6 +6,7 @@
 
 #include "api/context.h"
 #include "api/http_endpoints.h"
+#include "api/shared_runs.h"
 #include "api/watch_lane.h"
 #include "http/server.h"
 
@@ -28,6 +29,7 @@ class LaneApi {
 
  private:
   LeaderMonitor leader_monitor_;
+  SharedRuns shared_runs_;
   Context context_;
   WatchLane watches_;
   http::Router router_;

@@ -8,7 +8,9 @@ namespace keelson::api {
 namespace {
 
 constexpr std::size_t kKeysPerSlice = 5000;  // some 100 us
+// A run is so many rows, fewer of large ones.
 constexpr std::size_t kRowsPerRun = 256;
+constexpr std::size_t kRunBytesMax = std::size_t{1} << 20;
 constexpr std::size_t kMemoryBudget = std::size_t{256} << 20;
 // Up to here an answer is made in one piece.
 constexpr std::uint64_t kWholeBytesMax = 64 << 10;
@@ -47,6 +49,18 @@ struct Run {
     made = mvcc::encode_keys_only(rows[i].key, rows[i].version);
     return made;
   }
+  // What the rows, each read, look like on the wire.
+  base::SharedBytes encoded() const {
+    std::size_t size = 0;
+    for (const base::ReadResult& one : read) size += kKvPrefixBytesMax + one.bytes.size();
+    std::string out;
+    out.reserve(size);
+    for (const base::ReadResult& one : read) {
+      put_kv_prefix(out, one.bytes.size());
+      out += one.bytes.view();
+    }
+    return base::SharedBytes(std::move(out));
+  }
   void encode(bool rows_are_complete, bool keys_only) {
     for (std::size_t i = 0; i < rows.size(); i++) {
       const std::string_view one = kv(i, rows_are_complete, keys_only);
@@ -59,12 +73,15 @@ struct Run {
 
 }  // namespace
 
-// Header, then runs of rows, then the tail; runs are read when the wire asks for them.
+// Header, then runs of rows, then the tail; runs are read when the wire asks for them, by one for
+// all who are at the same place.
 class RangeAnswer::Body : public http::BodySource {
  public:
   Body(Context& context, http::Call& call, std::shared_ptr<const member::View> view,
        mvcc::RangePlan plan, bool keys_only, std::string head, std::string tail)
       : front_(context.front),
+        shared_runs_(context.shared_runs),
+        party_(context.shared_runs),
         call_(call),
         view_(std::move(view)),
         plan_(std::move(plan)),
@@ -101,6 +118,11 @@ class RangeAnswer::Body : public http::BodySource {
       piece_ = prefix_;
       return true;
     }
+    if (!whole_run_.empty()) {
+      piece_ = whole_run_;
+      at_ = run_->rows.size();
+      return true;
+    }
     if (!prefix_sent_) {
       kv_ = run_->kv(at_, plan_.rows_are_complete(), keys_only_);
       prefix_.clear();
@@ -117,15 +139,26 @@ class RangeAnswer::Body : public http::BodySource {
   // Reads the next run of rows, none at the end; false if that must wait or has failed.
   bool next_run() {
     at_ = 0;
-    run_->take(plan_.next_rows(kRowsPerRun));
+    whole_run_ = {};
+    run_->take(plan_.next_rows(kRowsPerRun, kRunBytesMax));
     if (plan_.rows_are_complete() || run_->rows.empty()) return true;
+    whole_run_ = shared_runs_.find(run_->revisions);
+    if (!whole_run_.empty()) return true;
     view_->reader->try_read(run_->revisions, run_->read);
     if (!run_->complete()) {
       read_on_worker();
       return false;
     }
-    failed_ = run_->failed();
+    have_read();
     return !failed_;
+  }
+
+  void have_read() {
+    failed_ = run_->failed();
+    if (failed_ || !shared_runs_.wanted()) return;
+    whole_run_ = run_->encoded();
+    run_->read.clear();
+    shared_runs_.keep(run_->revisions, whole_run_);
   }
 
   void read_on_worker() {
@@ -137,13 +170,15 @@ class RangeAnswer::Body : public http::BodySource {
       return [this] {
         waiting_ = 0;
         reading_ = false;
-        failed_ = run_->failed();
+        have_read();
         call_.resume();
       };
     });
   }
 
   member::Front& front_;
+  SharedRuns& shared_runs_;
+  const SharedRuns::Party party_;
   http::Call& call_;
   std::shared_ptr<const member::View> view_;
   mvcc::RangePlan plan_;
@@ -152,8 +187,9 @@ class RangeAnswer::Body : public http::BodySource {
   std::string tail_;
   std::unique_ptr<member::HeldViews::Hold> hold_;  // told to end, it abandons the call
   std::shared_ptr<Run> run_ = std::make_shared<Run>();
-  std::size_t at_ = 0;        // rows of the run that are sent
-  bool prefix_sent_ = false;  // of the next one
+  base::SharedBytes whole_run_;  // its rows as they are sent, if others are there to share it
+  std::size_t at_ = 0;           // rows of the run that are sent
+  bool prefix_sent_ = false;     // of the next one
   bool reading_ = false;
   bool failed_ = false;
   Waiting waiting_;

@@ -242,9 +242,11 @@ struct RangePlan::Impl {
   std::size_t rows() const { return static_cast<std::size_t>(std::min(matched, limit)); }
 
   // Looks at kDesert keys and few more, unless it takes more to find one row.
-  void append_natural(std::vector<RangeRow>& out, std::size_t max) {
+  void append_natural(std::vector<RangeRow>& out, std::size_t max, std::uint64_t bytes_max) {
     std::size_t passed = 0;
-    while (out.size() < max && yielded < rows() && (passed < kDesert || out.empty())) {
+    std::uint64_t bytes = 0;
+    while (out.size() < max && bytes < bytes_max && yielded < rows() &&
+           (passed < kDesert || out.empty())) {
       if (next_desert < deserts.size() && deserts[next_desert].row == yielded) {
         second_pass->skip_to(deserts[next_desert++].key);
       }
@@ -253,6 +255,7 @@ struct RangePlan::Impl {
       if (version && filters.pass(*version)) {
         yielded++;
         out.push_back({.version = *version});
+        bytes += version->bytes;
         if (from_index()) out.back().key = second_pass->key();
       }
       second_pass->next();
@@ -260,9 +263,11 @@ struct RangePlan::Impl {
     }
   }
 
-  void append_gathered(std::vector<RangeRow>& out, std::size_t max) {
-    for (; out.size() < max && yielded < gathered.size(); yielded++) {
+  void append_gathered(std::vector<RangeRow>& out, std::size_t max, std::uint64_t bytes_max) {
+    std::uint64_t bytes = 0;
+    for (; out.size() < max && bytes < bytes_max && yielded < gathered.size(); yielded++) {
       GatheredRow& row = gathered[yielded];
+      bytes += row.version.bytes;
       if (by_value() && keys_only) row.encoded = encode(without_value(row.kv));
       out.push_back(
           {.version = row.version, .key = std::move(row.key), .encoded = std::move(row.encoded)});
@@ -369,13 +374,13 @@ std::uint64_t RangePlan::encoded_bytes() const {
 }
 bool RangePlan::rows_are_complete() const { return impl_->keys_only || impl_->by_value(); }
 
-std::vector<RangeRow> RangePlan::next_rows(std::size_t limit) {
+std::vector<RangeRow> RangePlan::next_rows(std::size_t limit, std::uint64_t bytes_max) {
   CHECK(impl_->phase == Impl::Phase::kDone);
   std::vector<RangeRow> out;
   if (impl_->ordering.natural) {
-    impl_->append_natural(out, limit);
+    impl_->append_natural(out, limit, bytes_max);
   } else {
-    impl_->append_gathered(out, limit);
+    impl_->append_gathered(out, limit, bytes_max);
   }
   return out;
 }

@@ -40,6 +40,7 @@ struct RangeRow {
 class RangePlan {
  public:
   enum class Status { kMore, kNeed, kDone, kFailed };
+  static constexpr std::uint64_t kUnbounded = ~std::uint64_t{0};
 
   // The request is copied as far as it is needed. Does not validate what the front end validates
   // (empty key, enums). Rows gathered may take up to `memory_budget` bytes, else kTooMuchMemory.
@@ -66,8 +67,9 @@ class RangePlan {
   // Length of the rows as repeated field `kvs` (tag, length and KeyValue of each).
   std::uint64_t encoded_bytes() const;
 
-  // The rows, at most `limit` a call, from the first on; empty at the end. After kDone.
-  std::vector<RangeRow> next_rows(std::size_t limit);
+  // The rows, from the first on, at most `limit` a call and no further one once they have
+  // `bytes_max` as stored; empty at the end. After kDone.
+  std::vector<RangeRow> next_rows(std::size_t limit, std::uint64_t bytes_max = kUnbounded);
   // True if rows carry all that is needed (keys_only, sorted by value) and no read of the store.
   bool rows_are_complete() const;
 

@@ -173,6 +173,23 @@ TEST(RangePlan, PassesWhatFiltersLeaveOut) {
   EXPECT_EQ(seen, 500u);
 }
 
+// A run ends with the row that fills it, so one of large values holds no more memory than one of
+// small.
+TEST(RangePlan, BoundsARunInBytes) {
+  const Rows rows(100, 1, 1000);
+  for (const auto order : {RangeRequest::NONE, RangeRequest::DESCEND}) {
+    auto request = Rows::all();
+    request.set_sort_order(order);
+    RangePlan plan(rows.view, request, 1 << 20);
+    ASSERT_EQ(run(plan, rows.store, 1000), RangePlan::Status::kDone);
+    EXPECT_EQ(plan.next_rows(100, 1).size(), 1u);
+    EXPECT_EQ(plan.next_rows(100, 3500).size(), 4u);
+    EXPECT_EQ(plan.next_rows(2, 3500).size(), 2u);
+    EXPECT_EQ(plan.next_rows(1000).size(), 93u);
+    EXPECT_TRUE(plan.next_rows(1000, 1).empty());
+  }
+}
+
 TEST(RangePlan, AsksForValuesInRunsAndKeepsTheLimitOnly) {
   const Rows rows(2000, 1, 3000);  // six megabytes
   auto request = Rows::all();
