@@ -1,7 +1,6 @@
 #include "cmd/server/server.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +8,7 @@
 
 #include "api/http_endpoints.h"
 #include "api/peer_endpoints.h"
+#include "cmd/server/descriptors.h"
 #include "cmd/server/start_log.h"
 #include "env/log.h"
 
@@ -18,8 +18,6 @@ namespace {
 using base::fail;
 
 constexpr base::Duration kPeerPatience = base::Seconds(1);
-// Descriptors kept back from clients, for files and peers. operations.md 3.1.
-constexpr std::uint64_t kDescriptorsReserved = 150;
 
 // Where a URL is bound: "host:port", or "unix:/path". A socket's path is host and path; of peer and
 // metrics URLs etcd takes the host alone, and so scripts have it.
@@ -140,12 +138,16 @@ base::Result<void, std::string> Server::bind(const membership::Url& url, Port po
   const std::string address = bind_address(url, port == Port::kClient);
   env::ListenOptions options{.reuse_port = config_.reuse_port,
                              .reuse_address = config_.reuse_address};
-  if (port == Port::kClient) {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= kDescriptorsReserved) {
+  if (port != Port::kPeer) {
+    const auto connections_max = connections_per_listener(
+        {.limit = raise_descriptor_limit(),
+         .quota_bytes = config_.member.effective_quota(),
+         .segment_bytes = config_.member.store.segment_bytes,
+         .listeners = config_.listen_client_urls.size() + config_.listen_metrics_urls.size()});
+    if (!connections_max) {
       return fail("file descriptor limit of etcd process is too low; please set higher");
     }
-    options.connections_max = limit.rlim_cur - kDescriptorsReserved;
+    options.connections_max = *connections_max;
   }
   auto listener = runtime_.network().listen(address, options, lanes_.io,
                                             [this, port](std::unique_ptr<env::Stream> stream) {
