@@ -18,6 +18,7 @@
 #include "api/grpc_metrics.h"
 #include "api/leader_monitor.h"
 #include "api/rpc_status.h"
+#include "api/run_pool.h"
 #include "api/shared_runs.h"
 #include "http/grpc.h"
 #include "member/front.h"
@@ -29,6 +30,7 @@ struct Context {
   GrpcMetrics& metrics;
   LeaderMonitor& leader_monitor;
   SharedRuns& shared_runs;
+  RunPool& run_pool;
 
   // A header of what the newest View shows.
   Header header() const;

@@ -20,10 +20,13 @@ constexpr std::size_t kSharedRunBytesMax = std::size_t{24} << 20;  // of all lan
 LaneApi::LaneApi(member::Front& front, GrpcMetrics& metrics, const http::ServerOptions& options)
     : leader_monitor_(front),
       shared_runs_(kSharedRunBytesMax / std::max<std::size_t>(front.shared().fronts.size(), 1)),
+      run_pool_(front.config().run_bytes_max /
+                std::max<std::size_t>(front.shared().fronts.size(), 1)),
       context_{.front = front,
                .metrics = metrics,
                .leader_monitor = leader_monitor_,
-               .shared_runs = shared_runs_},
+               .shared_runs = shared_runs_,
+               .run_pool = run_pool_},
       watches_(front),
       endpoints_(front, metrics, HttpPort::kClient) {
   add_kv(router_, context_);

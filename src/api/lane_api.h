@@ -30,6 +30,7 @@ class LaneApi {
  private:
   LeaderMonitor leader_monitor_;
   SharedRuns shared_runs_;
+  RunPool run_pool_;
   Context context_;
   WatchLane watches_;
   http::Router router_;

@@ -40,6 +40,7 @@ class OneMember {
 
   env::simulated::World& world() { return world_; }
   member::Member& member() { return *member_; }
+  env::simulated::Disk& disk() { return server_host().disk(); }
 
   // A unary call, or any whose answer is one message: what came back.
   struct Answer {

@@ -1,6 +1,7 @@
 #include "api/range_answer.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/varint.h"
 
@@ -8,9 +9,8 @@ namespace keelson::api {
 namespace {
 
 constexpr std::size_t kKeysPerSlice = 5000;  // some 100 us
-// A run is so many rows, fewer of large ones.
+// A run is so many rows, fewer of large ones (RunPool).
 constexpr std::size_t kRowsPerRun = 256;
-constexpr std::size_t kRunBytesMax = std::size_t{1} << 20;
 constexpr std::size_t kMemoryBudget = std::size_t{256} << 20;
 // Up to here an answer is made in one piece.
 constexpr std::uint64_t kWholeBytesMax = 64 << 10;
@@ -41,6 +41,12 @@ struct Run {
     return std::any_of(read.begin(), read.end(), [](const base::ReadResult& one) {
       return one.state == base::ReadResult::State::kError;
     });
+  }
+  // Of what is read.
+  std::size_t read_bytes() const {
+    return std::accumulate(
+        read.begin(), read.end(), std::size_t{0},
+        [](std::size_t sum, const base::ReadResult& one) { return sum + one.bytes.size(); });
   }
   // The KeyValue of the i-th row; valid until the next is asked for.
   std::string_view kv(std::size_t i, bool rows_are_complete, bool keys_only) {
@@ -74,14 +80,16 @@ struct Run {
 }  // namespace
 
 // Header, then runs of rows, then the tail; runs are read when the wire asks for them, by one for
-// all who are at the same place.
-class RangeAnswer::Body : public http::BodySource {
+// all who are at the same place. While the wire asks for nothing a run may be dropped; it is read
+// again and sent on from where it was.
+class RangeAnswer::Body : public http::BodySource, private RunPool::Holder {
  public:
   Body(Context& context, http::Call& call, std::shared_ptr<const member::View> view,
        mvcc::RangePlan plan, bool keys_only, std::string head, std::string tail)
       : front_(context.front),
         shared_runs_(context.shared_runs),
         party_(context.shared_runs),
+        pool_(context.run_pool),
         call_(call),
         view_(std::move(view)),
         plan_(std::move(plan)),
@@ -91,8 +99,12 @@ class RangeAnswer::Body : public http::BodySource {
         hold_(front_.held_views().hold(*view_, [this] { call_.abandon(); })),
         waiting_(context.front),
         piece_(prefix_) {}
+  ~Body() override { pool_.release(*this); }
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
 
   Pulled pull(std::span<char> out) override {
+    pool_.touch(*this);
     std::size_t count = 0;
     while (count < out.size() && (!piece_.empty() || next_piece())) {
       const std::size_t length = std::min(out.size() - count, piece_.size());
@@ -111,6 +123,10 @@ class RangeAnswer::Body : public http::BodySource {
   // they must wait or cannot be had.
   bool next_piece() {
     if (reading_ || failed_) return false;
+    if (std::exchange(dropped_, false)) {
+      if (!read_run()) return false;
+      if (!piece_.empty()) return true;
+    }
     if (at_ == run_->rows.size() && !next_run()) return false;
     if (at_ == run_->rows.size()) {  // all rows are sent
       CHECK(!tail_.empty());         // not asked beyond the announced length
@@ -118,36 +134,48 @@ class RangeAnswer::Body : public http::BodySource {
       piece_ = prefix_;
       return true;
     }
+    next_of_run();
+    return true;
+  }
+
+  void next_of_run() {
     if (!whole_run_.empty()) {
       piece_ = whole_run_;
       at_ = run_->rows.size();
-      return true;
-    }
-    if (!prefix_sent_) {
+    } else if (!prefix_sent_) {
       kv_ = run_->kv(at_, plan_.rows_are_complete(), keys_only_);
       prefix_.clear();
       put_kv_prefix(prefix_, kv_.size());
       piece_ = prefix_;
+      prefix_sent_ = true;
     } else {
       piece_ = kv_;
       at_++;
+      prefix_sent_ = false;
     }
-    prefix_sent_ = !prefix_sent_;
-    return true;
+    handed_ += piece_.size();
   }
 
   // Reads the next run of rows, none at the end; false if that must wait or has failed.
   bool next_run() {
+    pool_.release(*this);
     at_ = 0;
+    handed_ = 0;
     whole_run_ = {};
-    run_->take(plan_.next_rows(kRowsPerRun, kRunBytesMax));
+    run_->take(plan_.next_rows(kRowsPerRun, pool_.run_bytes()));
     if (plan_.rows_are_complete() || run_->rows.empty()) return true;
+    return read_run();
+  }
+
+  // What the rows of the run hold; false if that must wait or has failed.
+  bool read_run() {
     whole_run_ = shared_runs_.find(run_->revisions);
-    if (!whole_run_.empty()) return true;
-    view_->reader->try_read(run_->revisions, run_->read);
-    if (!run_->complete()) {
-      read_on_worker();
-      return false;
+    if (whole_run_.empty()) {
+      view_->reader->try_read(run_->revisions, run_->read);
+      if (!run_->complete()) {
+        read_on_worker();
+        return false;
+      }
     }
     have_read();
     return !failed_;
@@ -155,10 +183,36 @@ class RangeAnswer::Body : public http::BodySource {
 
   void have_read() {
     failed_ = run_->failed();
-    if (failed_ || !shared_runs_.wanted()) return;
-    whole_run_ = run_->encoded();
-    run_->read.clear();
-    shared_runs_.keep(run_->revisions, whole_run_);
+    if (failed_) return;
+    if (whole_run_.empty() && shared_runs_.wanted()) {
+      whole_run_ = run_->encoded();
+      run_->read.clear();
+      shared_runs_.keep(run_->revisions, whole_run_);
+    }
+    pool_.hold(*this, whole_run_.empty() ? run_->read_bytes() : whole_run_.size());
+    go_on_behind(std::exchange(handed_, 0));
+  }
+
+  // Of a run that was dropped: those bytes of it have left.
+  void go_on_behind(std::size_t sent) {
+    while (sent > 0) {
+      next_of_run();
+      const std::size_t skipped = std::min(sent, piece_.size());
+      piece_.remove_prefix(skipped);
+      sent -= skipped;
+    }
+  }
+
+  void drop_run() override {
+    const bool is_sent = at_ == run_->rows.size() && piece_.empty();
+    handed_ -= piece_.size();
+    piece_ = kv_ = {};
+    whole_run_ = {};
+    run_->take(std::move(run_->rows));
+    if (is_sent) return;
+    at_ = 0;
+    prefix_sent_ = false;
+    dropped_ = true;
   }
 
   void read_on_worker() {
@@ -179,6 +233,7 @@ class RangeAnswer::Body : public http::BodySource {
   member::Front& front_;
   SharedRuns& shared_runs_;
   const SharedRuns::Party party_;
+  RunPool& pool_;
   http::Call& call_;
   std::shared_ptr<const member::View> view_;
   mvcc::RangePlan plan_;
@@ -189,6 +244,8 @@ class RangeAnswer::Body : public http::BodySource {
   std::shared_ptr<Run> run_ = std::make_shared<Run>();
   base::SharedBytes whole_run_;  // its rows as they are sent, if others are there to share it
   std::size_t at_ = 0;           // rows of the run that are sent
+  std::size_t handed_ = 0;       // bytes of it that piece_ was given so far
+  bool dropped_ = false;         // the run is to be read again
   bool prefix_sent_ = false;     // of the next one
   bool reading_ = false;
   bool failed_ = false;

@@ -68,6 +68,10 @@ void RangeStreamCall::on_drained() {
 }
 
 void RangeStreamCall::made(base::Result<mvcc::RangeResult, mvcc::Errc> result) {
+  if (!result && result.error() == mvcc::Errc::kTooMuchMemory && chunk_keys_ > 1) {
+    chunk_keys_ = std::max<std::int64_t>(chunk_keys_ / 8, 1);  // keys much larger than those before
+    return next_chunk();
+  }
   if (!result) return refuse(result.error());
   sent_ += static_cast<std::int64_t>(result->kvs.size());
   const bool limit_reached = limit_ > 0 && sent_ >= limit_;
