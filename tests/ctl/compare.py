@@ -121,6 +121,7 @@ class Side:
                  "--initial-cluster", "m0=http://127.0.0.1:10271"],
                 stdout=self.log, stderr=self.log, cwd=self.directory)
             if self.wait_ready():
+                self.run(["put", "ready", "yes"])
                 return
             self.stop()
         raise RuntimeError(f"{server} does not start; see {self.directory}/server.log")
@@ -128,7 +129,8 @@ class Side:
     def wait_ready(self):
         until = time.monotonic() + 30
         while time.monotonic() < until and self.server.poll() is None:
-            done = self.run(["put", "ready", "yes", "--command-timeout=1s"])
+            # A read: a put that succeeds after its patience would count twice.
+            done = self.run(["get", "ready", "--command-timeout=1s"])
             if done[0] == 0:
                 return True
             time.sleep(0.1)
