@@ -75,11 +75,13 @@ void Loop::start() {
 void Loop::stop() {
   CHECK(!is_current());
   if (!running_) return;
+  bool in_reactor = false;
   {
     const std::scoped_lock lock(mutex_);
     stopping_ = true;
+    in_reactor = in_reactor_;
   }
-  boost::asio::post(*io_, [] {});
+  wake(in_reactor);
   thread_.join();
   running_ = false;
 }
@@ -92,13 +94,22 @@ void Loop::post(LoopLane* lane, base::Job job) {
     jobs_queued_++;
     return;
   }
-  bool wake = false;
+  bool was_asleep = false, in_reactor = false;
   {
     const std::scoped_lock lock(mutex_);
     shared_.push_back({lane, std::move(job)});
-    wake = std::exchange(sleeping_, false);
+    was_asleep = std::exchange(sleeping_, false);
+    in_reactor = in_reactor_;
   }
-  if (wake) boost::asio::post(*io_, [] {});
+  if (was_asleep) wake(in_reactor);
+}
+
+void Loop::wake(bool in_reactor) {
+  if (in_reactor) {
+    boost::asio::post(*io_, [] {});
+  } else {
+    woken_.notify_one();
+  }
 }
 
 void Loop::at_turn_end(LoopLane* lane, base::Job job) {
@@ -135,6 +146,10 @@ void Loop::run() {
 }
 
 void Loop::poll_io() {
+  if (!watches_) {
+    if (const auto wait = until_next_timer(); wait > base::Duration::zero()) sleep(wait);
+    return;
+  }
   std::size_t handled = 0;
   if (const auto wait = until_next_timer(); wait > base::Duration::zero() && may_sleep()) {
     handled = io_->run_one_for(wait);
@@ -146,10 +161,22 @@ void Loop::poll_io() {
   crowded_ = handled > 1;
 }
 
+// Where there is no descriptor to watch.
+void Loop::sleep(base::Duration at_most) {
+  if (queue_head_ < queue_.size() || !hooks_.empty()) return;
+  std::unique_lock lock(mutex_);
+  if (!shared_.empty() || stopping_) return;
+  sleeping_ = true;
+  in_reactor_ = false;
+  woken_.wait_for(lock, at_most, [this] { return !sleeping_ || stopping_; });
+  sleeping_ = false;
+}
+
+// Where there is.
 bool Loop::may_sleep() {
   if (queue_head_ < queue_.size() || !hooks_.empty()) return false;
   const std::scoped_lock lock(mutex_);
-  sleeping_ = shared_.empty() && !stopping_;
+  sleeping_ = in_reactor_ = shared_.empty() && !stopping_;
   return sleeping_;
 }
 
