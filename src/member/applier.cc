@@ -22,6 +22,11 @@ constexpr std::size_t kCompactKeysPerSlice = 1000;
 constexpr std::size_t kCompactPendingMax = 64;
 // Batches a hub may be behind before it is told to catch up by itself instead.
 constexpr std::size_t kFrontBacklogMax = 4096;
+// The store gets several batches at once: to wake it costs more than to append one, and it is in
+// no hurry. So much, or after so long.
+constexpr std::size_t kBatchesPerHandOver = 16;
+constexpr std::size_t kBytesPerHandOver = std::size_t{256} << 10;
+constexpr base::Duration kHandOverDelay = base::Milliseconds(2);
 // Bounded by what the raft core hands out (max committed bytes per Ready) and by P3.
 constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
 
@@ -90,7 +95,7 @@ void Applier::on_notes(std::vector<StoreNote> notes) {
   StoreNote& note = notes.back();  // each says all that is true by then
   stored_ = std::move(note.snapshot);
   space_ = note.space;
-  while (!pending_.empty() && batches_sent_ - pending_.size() < note.batches) {
+  while (!pending_.empty() && batches_finished_ - pending_.size() < note.batches) {
     pending_bytes_ -= pending_.front()->record_bytes();
     pending_.pop_front();
   }
@@ -225,7 +230,7 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   shared_.metrics.compaction_revisions.add(static_cast<double>(result.dead.size()));
   pending_bytes_ += batch->record_bytes();
   pending_.push_back(batch);
-  batches_sent_++;
+  batches_finished_++;
   reader_ = store::make_reader(stored_, {pending_.begin(), pending_.end()});
   shared_.progress.applied.store(applied_index_, std::memory_order_release);
   if (KEELSON_PLANTED(kViewAfterReply)) {
@@ -234,8 +239,9 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
     publish();
   }
 
-  store_->push_always({.batch = std::move(batch), .dead = std::move(result.dead)});
-  if (is_silent) return;
+  for_store_bytes_ += batch->record_bytes();
+  for_store_.push_back({.batch = std::move(batch), .dead = std::move(result.dead)});
+  if (is_silent) return hand_over_if_due();
   tell_fronts(result);
   shared_.to_raft_events->push_always(AppliedNotice{
       .responses = std::move(responses),
@@ -247,6 +253,37 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
       .membership_changed = result.membership_changed,
   });
   snapshot_if_due();
+  hand_over_if_due();
+}
+
+void Applier::hand_over_if_due() {
+  if (for_store_.size() >= kBatchesPerHandOver || for_store_bytes_ >= kBytesPerHandOver ||
+      stalled()) {
+    hand_over();
+  } else if (hand_over_timer_ == 0) {
+    hand_over_timer_ = lane_.after(kHandOverDelay, [this] {
+      hand_over_timer_ = 0;
+      hand_over();
+    });
+  }
+}
+
+void Applier::hand_over() {
+  lane_.cancel(std::exchange(hand_over_timer_, 0));
+  for (StoreWork& work : std::exchange(for_store_, {})) store_->push_always(std::move(work));
+  for_store_bytes_ = 0;
+}
+
+void Applier::run_at_store(base::Job job) {
+  lane_.post([this, job = std::move(job)]() mutable {
+    hand_over();
+    shared_.store_lane->post(std::move(job));
+  });
+}
+
+void Applier::stop() {
+  hand_over();
+  stopped_ = true;
 }
 
 void Applier::publish() {
@@ -287,7 +324,7 @@ void Applier::tell_fronts(apply::BatchResult& result) {
   std::shared_ptr<const mvcc::EventBatch> events;
   const bool changed = !result.events.events.empty() || result.events.compact_revision >= 0;
   if (changed) events = std::make_shared<const mvcc::EventBatch>(std::move(result.events));
-  if (KEELSON_PLANTED(kWatcherMissesBatch) && batches_sent_ % 20 == 0) events = nullptr;
+  if (KEELSON_PLANTED(kWatcherMissesBatch) && batches_finished_ % 20 == 0) events = nullptr;
   std::vector<std::vector<apply::Outcome>> outcomes(shared_.fronts.size());
   for (apply::Outcome& outcome : result.outcomes) {
     const std::uint32_t front = Front::number_of(outcome.request_id);

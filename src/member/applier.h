@@ -6,7 +6,8 @@
 //                                           -> applied index, lease and conf changes to the raft
 //                                           lane
 //                                           -> batch to the store lane, kept pending until it is
-//                                           there
+//                                           there; several at once, last of all: nobody waits for
+//                                           it
 //
 // Invariants
 //   P1  A View is published before any reply or event of its batch is handed over.
@@ -68,8 +69,10 @@ class Applier {
 
   // Publishes the first View. Before the lanes start.
   void publish_first();
+  // Runs `job` on the store lane once the store has all that is in the newest View. From any lane.
+  void run_at_store(base::Job job);
   // Applies nothing more: what is left in the log is applied at the next start. On the apply lane.
-  void stop() { stopped_ = true; }
+  void stop();
   const apply::StateMachine& state() const { return *state_; }
 
  private:
@@ -88,6 +91,8 @@ class Applier {
   base::TimePoint apply_entry(const raft::Entry& entry, base::TimePoint at);
   void compaction_ended(base::TimePoint now);
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
+  void hand_over_if_due();
+  void hand_over();
   void publish();
   void on_compaction_hash();
   void tell_fronts(apply::BatchResult& result);
@@ -116,7 +121,10 @@ class Applier {
   store::Space space_;
   std::deque<std::shared_ptr<const base::Batch>> pending_;  // not known to be in the store
   std::size_t pending_bytes_ = 0;
-  std::uint64_t batches_sent_ = 0;
+  std::uint64_t batches_finished_ = 0;
+  std::vector<StoreWork> for_store_;  // finished, and not handed over yet
+  std::size_t for_store_bytes_ = 0;
+  env::TimerId hand_over_timer_ = 0;
   std::shared_ptr<const base::RevisionReader> reader_;
   std::shared_ptr<const std::vector<apply::AlarmMember>> alarms_;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/varint.h"
+#include "member/applier.h"
 
 namespace keelson::member {
 namespace {
@@ -473,9 +474,7 @@ Ticket Front::on_store(base::Function<base::Job(store::Store&)> work) {
   const Ticket ticket =
       wait(base::Function<void(base::Job)>([](base::Job then) { then(); }), std::nullopt);
   if (stopped_) return ticket;
-  // Batches reach the store lane in the order they are published, before anybody sees their View's
-  // replies.
-  shared_.store_lane->post([this, ticket, work = std::move(work)]() mutable {
+  shared_.applier->run_at_store([this, ticket, work = std::move(work)]() mutable {
     lane_.post([this, ticket, then = work(shared_.store())]() mutable {
       if (auto waiting = take(ticket)) {
         std::get<base::Function<void(base::Job)>>(waiting->done)(std::move(then));

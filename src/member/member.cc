@@ -55,6 +55,7 @@ void Member::wire(Booted booted, env::FileSystem& files, std::uint64_t chance) {
                                                       .snapshot_index = booted.snapshot.index,
                                                       .log_end = log_end,
                                                       .boot_term = booted.hard_state.term});
+  shared_.applier = applier_.get();
   store_ = std::make_unique<StoreKeeper>(
       *lanes_.store, shared_, std::move(booted.store),
       [this](StoreNote note) { applier_->notes().push_always(std::move(note)); });

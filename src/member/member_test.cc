@@ -307,6 +307,46 @@ TEST_F(MemberTest, AHeldViewKeepsItsRevisionAcrossCompactionAndCollection) {
   EXPECT_EQ(all(*view(), 5), "error 0") << "kCompacted for whoever asks now";
 }
 
+// A View that is newest for long must not keep what was collected, neither on disk nor in memory.
+TEST_F(MemberTest, WhatCollectionFreedIsGoneThoughNobodyWrites) {
+  config_.store.segment_bytes = 4096;
+  config_.store.collection_gain_bytes = 512;
+  config_.store.checkpoint_interval = Milliseconds(20);
+  start();
+  for (int i = 0; i < 200; i++) put("k" + std::to_string(i % 10), std::string(200, 'n'));
+  world_.run_for(Seconds(2));
+  const Space before = view()->space;
+  ASSERT_NE(compact(200), "failed");
+  world_.run_for(Seconds(20));
+  EXPECT_LT(view()->space.live_bytes, before.live_bytes / 5);
+  EXPECT_LT(view()->space.file_bytes, before.file_bytes / 4);
+  std::uint64_t on_disk = 0;
+  for (const std::string& name : *host_.disk().list("/data/member/store")) {
+    on_disk += (*host_.disk().status("/data/member/store/" + name))->size;
+  }
+  EXPECT_LT(on_disk, before.file_bytes / 2);
+  EXPECT_NE(all(), "");
+}
+
+// The store has all that was answered when it is asked, however lately.
+TEST_F(MemberTest, TheStoreIsAskedWithAllThatIsPublished) {
+  start();
+  for (int i = 0; i < 20; i++) {
+    put("k", std::to_string(i));
+    Front& front = member_->front(0);
+    std::uint64_t records = 0;
+    bool done = false;
+    front.lane().post([&] {
+      front.on_store([&](store::Store& store) {
+        records = store.stats().records;
+        return base::Job([&] { done = true; });
+      });
+    });
+    ASSERT_TRUE(world_.run_until([&] { return done; }, Seconds(1)));
+    EXPECT_EQ(records, i + 1u);
+  }
+}
+
 // P3: the apply lane waits for the store, raft does not.
 TEST_F(MemberTest, WhatIsNotYetInTheStoreIsBoundedAndStaysReadable) {
   config_.pending_bytes_max = 1000;

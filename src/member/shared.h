@@ -22,6 +22,7 @@
 
 namespace keelson::member {
 
+class Applier;
 class Front;
 class StoreKeeper;
 
@@ -53,6 +54,7 @@ struct Shared {
   std::unique_ptr<env::Channel<RaftEvent>> to_raft_events;
   std::vector<std::unique_ptr<Front>> fronts;  // by number
   std::vector<env::Lane*> workers;
+  Applier* applier = nullptr;
   env::Lane* store_lane = nullptr;
   StoreKeeper* store_keeper = nullptr;
   store::Store& store();  // on the store lane

@@ -47,10 +47,21 @@ void StoreKeeper::on_work(std::vector<StoreWork> works) {
 
 void StoreKeeper::note() {
   look_at_space();
+  noted_ = store_->snapshot();
+  noted_space_ = store_->space();
   tell_applier_({.batches = batches_,
-                 .snapshot = store_->snapshot(),
-                 .space = store_->space(),
+                 .snapshot = noted_,
+                 .space = noted_space_,
                  .synced_applied_index = store_->synced_applied_index()});
+}
+
+// Whether background work has changed what readers may take, or what the space is. A View of before
+// keeps in memory the places of all that was collected since, and on disk its files: so it must not
+// last until somebody writes again.
+bool StoreKeeper::is_outdated() const {
+  const store::Space space = store_->space();
+  return store_->snapshot() != noted_ || space.live_bytes != noted_space_.live_bytes ||
+         space.file_bytes != noted_space_.file_bytes;
 }
 
 void StoreKeeper::checkpoint_if_due() {
@@ -98,6 +109,8 @@ void StoreKeeper::step() {
 void StoreKeeper::after_step(base::Result<store::Step> step) {
   if (!step) stop_process(fmt::format("store: background work: {}", step.error().message()));
   look_at_space();
+  const bool goes_on = step->again && *step->again <= lane_.clock().now();
+  if (!goes_on && is_outdated()) note();
   if (step->wait) {
     waiting_ = true;
     shared_.any_worker().post([this, wait = std::move(step->wait)]() mutable {

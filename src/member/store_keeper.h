@@ -53,6 +53,7 @@ class StoreKeeper {
  private:
   void on_work(std::vector<StoreWork> works);
   void note();
+  bool is_outdated() const;
   void checkpoint_if_due();
   void checkpoint(base::TimePoint now);
   void arm_checkpoint();
@@ -65,6 +66,8 @@ class StoreKeeper {
   std::unique_ptr<store::Store> store_;
   base::Function<void(StoreNote)> tell_applier_;
   std::uint64_t batches_ = 0;
+  std::shared_ptr<const store::Snapshot> noted_;  // what the apply lane was told last
+  store::Space noted_space_;
   env::TimerId checkpoint_timer_ = 0;
   env::TimerId step_timer_ = 0;
   bool waiting_ = false;  // a wait of step() runs on a worker
