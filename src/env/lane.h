@@ -35,6 +35,11 @@ class Lane {
   virtual TimerId at(base::TimePoint due, base::Job job) = 0;
   virtual void cancel(TimerId timer) = 0;
 
+  // A hint from a job of this lane: it has just given another lane what will be answered within
+  // microseconds, sooner than a thread sleeps and wakes. May change when this lane's next jobs run,
+  // never which.
+  virtual void expect_soon() {}
+
   // True inside a job of this lane.
   virtual bool is_current() const = 0;
   virtual std::string_view name() const = 0;

@@ -230,6 +230,9 @@ void RaftDriver::hand_out(raft::Ready ready) {
     ApplyWork work{.entries = ready.apply->entries};
     work.responses.push_back(std::move(*ready.apply).response());
     apply_->push_always(std::move(work));
+    // A small batch is applied, and its replies are here, sooner than this lane would sleep and
+    // wake.
+    lane_.expect_soon();
   }
   for (const raft::ReadState& read : ready.read_states) {
     std::uint32_t front = 0;

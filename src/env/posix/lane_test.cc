@@ -98,6 +98,35 @@ TEST_F(LaneTest, ALaneThatSleepsIsWokenEachTime) {
   EXPECT_LT(runtime_.clock().now() - start, base::Seconds(30));
 }
 
+// The hint changes nothing but when: answers that come while the lane is still awake, answers that
+// come later, and timers are all heard.
+TEST_F(LaneTest, WhatIsExpectedSoonIsHeardSoonerOrLater) {
+  constexpr int kRounds = 3000;
+  std::latch done(2);
+  int rounds = 0, ticks = 0;
+  std::function<void()> ask = [&] {
+    if (++rounds == kRounds) return done.count_down();
+    io_.expect_soon();
+    log_.post([&] {
+      const auto answer = [&] { io_.post([&] { ask(); }); };
+      if (rounds % 50 == 0) {
+        log_.after(Milliseconds(1), answer);
+      } else {
+        answer();
+      }
+    });
+  };
+  std::function<void()> tick = [&] {
+    if (++ticks == 5) return done.count_down();
+    io_.expect_soon();  // in vain
+    io_.after(Milliseconds(1), [&] { tick(); });
+  };
+  io_.post([&] { ask(); });
+  io_.post([&] { tick(); });
+  done.wait();
+  EXPECT_EQ(rounds, kRounds);
+}
+
 TEST_F(LaneTest, AHookRunsOnceAfterTheJobsQueuedBeforeIt) {
   std::vector<std::string> trace;
   std::latch done(1);

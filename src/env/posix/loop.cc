@@ -1,6 +1,7 @@
 #include "env/posix/loop.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
@@ -18,6 +19,24 @@ thread_local const Loop* current_loop = nullptr;
 
 constexpr base::Duration kSleepMax = base::Seconds(1);
 constexpr std::uint64_t kLoneEventsPerPoll = 8;
+constexpr int kLooksPerTime = 16;
+constexpr std::uint32_t kAwakeInVainMax = 7;
+
+unsigned usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  // Fails on machines with more cores than the set holds.
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 2;
+}
+
+// Tells the core that it waits for another.
+void rest_a_moment() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 [[noreturn]] void die(const std::string& thread, const char* what) {
   std::fprintf(stderr, "thread %s: uncaught exception: %s\n", thread.c_str(), what);
@@ -98,6 +117,7 @@ void Loop::post(LoopLane* lane, base::Job job) {
   {
     const std::scoped_lock lock(mutex_);
     shared_.push_back({lane, std::move(job)});
+    has_shared_.store(true, std::memory_order_release);
     was_asleep = std::exchange(sleeping_, false);
     in_reactor = in_reactor_;
   }
@@ -146,12 +166,14 @@ void Loop::run() {
 }
 
 void Loop::poll_io() {
+  const bool came = std::exchange(expects_soon_, false) && came_while_awake();
   if (!watches_) {
+    if (came) return;
     if (const auto wait = until_next_timer(); wait > base::Duration::zero()) sleep(wait);
     return;
   }
   std::size_t handled = 0;
-  if (const auto wait = until_next_timer(); wait > base::Duration::zero() && may_sleep()) {
+  if (const auto wait = until_next_timer(); !came && wait > base::Duration::zero() && may_sleep()) {
     handled = io_->run_one_for(wait);
     // Asio tells that no more is ready only by asking the kernel once more. Where events come one
     // at a time that is not worth a system call; what is left out comes with the next turn.
@@ -159,6 +181,30 @@ void Loop::poll_io() {
   }
   while (handled < kIoPerTurn && io_->poll_one() > 0) handled++;
   crowded_ = handled > 1;
+}
+
+// Stays awake a moment for what is expected. Where that is in vain, because answers take longer or
+// their lane has no core to run on, it is tried ever more rarely: then it costs next to nothing.
+bool Loop::came_while_awake() {
+  static const bool alone = usable_cores() < 2;
+  if (alone || queue_head_ < queue_.size() || !hooks_.empty()) return false;
+  if (sleeps_anyway_ > 0) {
+    sleeps_anyway_--;
+    return false;
+  }
+  const auto end = clock_.now() + kAwakeMax;
+  do {
+    for (int looks = 0; looks < kLooksPerTime; looks++) {
+      if (has_shared_.load(std::memory_order_acquire)) {
+        awake_in_vain_ = 0;
+        return true;
+      }
+      rest_a_moment();
+    }
+  } while (clock_.now() < end);
+  awake_in_vain_ = std::min(awake_in_vain_ + 1, kAwakeInVainMax);
+  sleeps_anyway_ = (1u << awake_in_vain_) - 1;
+  return false;
 }
 
 // Where there is no descriptor to watch.
@@ -190,6 +236,7 @@ void Loop::take_shared() {
   {
     const std::scoped_lock lock(mutex_);
     sleeping_ = false;
+    has_shared_.store(false, std::memory_order_release);
     if (shared_.empty()) return;
     if (queue_.empty()) {  // keeps both buffers in use
       queue_.swap(shared_);
@@ -270,6 +317,10 @@ TimerId LoopLane::at(base::TimePoint due, base::Job job) {
 void LoopLane::cancel(TimerId timer) {
   CHECK(is_mine());
   loop_.cancel(timer);
+}
+
+void LoopLane::expect_soon() {
+  if (is_current()) loop_.expect_soon();
 }
 
 bool LoopLane::is_current() const { return loop_.is_current() && loop_.current_lane() == this; }

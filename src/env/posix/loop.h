@@ -17,6 +17,7 @@
 // sleeps on a condition variable, and its wake costs the two threads some microseconds less.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -48,6 +49,7 @@ class LoopLane final : public Lane {
   void at_turn_end(base::Job job) override;
   TimerId at(base::TimePoint due, base::Job job) override;
   void cancel(TimerId timer) override;
+  void expect_soon() override;
   bool is_current() const override;
   std::string_view name() const override { return name_; }
   Clock& clock() override { return clock_; }
@@ -68,6 +70,9 @@ class Loop {
   static constexpr std::size_t kJobsPerTurn = 256;
   static constexpr base::Duration kTurnMax = std::chrono::microseconds(100);
   static constexpr std::size_t kReadBufferBytes = 64 * 1024;
+  // How long it stays awake for what is expected soon: about what the other lane needs to be woken
+  // and to do it. docs/design of waking has the figures.
+  static constexpr base::Duration kAwakeMax = std::chrono::microseconds(70);
 
   Loop(std::string name, Clock& clock);
   ~Loop();  // stopped
@@ -90,6 +95,7 @@ class Loop {
   void at_turn_end(LoopLane* lane, base::Job job);
   TimerId at(LoopLane* lane, base::TimePoint due, base::Job job);
   void cancel(TimerId timer);
+  void expect_soon() { expects_soon_ = true; }
   // Runs an I/O handler as a job of `lane`, now.
   template <class Work>
   void run_as(LoopLane* lane, Work&& work) {
@@ -122,6 +128,7 @@ class Loop {
 
   void run();
   void poll_io();
+  bool came_while_awake();
   void sleep(base::Duration at_most);
   void wake(bool in_reactor);
   void take_shared();
@@ -147,11 +154,15 @@ class Loop {
   bool in_reactor_ = false;  // where it sleeps
   bool stopping_ = false;
   std::condition_variable woken_;
+  std::atomic<bool> has_shared_ = false;  // shared_ is not empty; written under the mutex
 
   // The loop's thread only.
-  bool watches_ = false;           // the reactor has something to watch, or had
-  bool crowded_ = false;           // several events were ready when it last looked
-  std::uint64_t lone_events_ = 0;  // handled without looking for more
+  bool watches_ = false;             // the reactor has something to watch, or had
+  bool expects_soon_ = false;        // since it last looked for I/O
+  std::uint32_t awake_in_vain_ = 0;  // times one after the other
+  std::uint32_t sleeps_anyway_ = 0;  // times that it will not stay awake, for that
+  bool crowded_ = false;             // several events were ready when it last looked
+  std::uint64_t lone_events_ = 0;    // handled without looking for more
   std::vector<Queued> queue_;
   std::size_t queue_head_ = 0;  // jobs before it have run
   std::uint64_t jobs_queued_ = 0;
