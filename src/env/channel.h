@@ -5,12 +5,19 @@
 // (drop, refuse the request, fall back). Values left when the channel is destroyed are destroyed
 // with it.
 //
+// Where time within a job runs ahead (Lane::runs_ahead), a value is handed over at the time it was
+// pushed at, and not to a job that runs before that.
+//
 // Lifetime: destroy it on the consumer lane, after the last push.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -48,31 +55,65 @@ class Channel {
  private:
   struct State {
     State(Lane& lane, std::size_t bound, base::Function<void(std::vector<T>)> callback)
-        : consumer(lane), capacity(bound), on_batch(std::move(callback)) {}
+        : consumer(lane),
+          capacity(bound),
+          dated(lane.runs_ahead()),
+          on_batch(std::move(callback)) {}
     Lane& consumer;
     const std::size_t capacity;
+    const bool dated;
     base::Function<void(std::vector<T>)> on_batch;
     std::mutex mutex;  // guards what follows; held for a push or a swap only
     std::vector<T> values;
     bool scheduled = false;  // a drain job is queued on the consumer
     bool closed = false;
+    // If dated: when each value was pushed, ascending; and when the drain job posted last arrives.
+    std::vector<base::TimePoint> dates;
+    std::optional<base::TimePoint> next_drain;
+
+    bool push(T&& value) {
+      values.push_back(std::move(value));
+      return !std::exchange(scheduled, true);
+    }
+    std::vector<T> take() {
+      scheduled = false;
+      return std::exchange(values, {});
+    }
+
+    // A job that ran earlier may have pushed later values.
+    bool push_dated(T&& value) {
+      const base::TimePoint now = consumer.clock().now();
+      const auto place = std::upper_bound(dates.begin(), dates.end(), now) - dates.begin();
+      dates.insert(dates.begin() + place, now);
+      values.insert(values.begin() + place, std::move(value));
+      return std::exchange(next_drain, now) != now;
+    }
+    std::vector<T> take_dated() {
+      const base::TimePoint now = consumer.clock().now();
+      const auto due = std::upper_bound(dates.begin(), dates.end(), now) - dates.begin();
+      std::vector<T> taken(std::make_move_iterator(values.begin()),
+                           std::make_move_iterator(values.begin() + due));
+      dates.erase(dates.begin(), dates.begin() + due);
+      values.erase(values.begin(), values.begin() + due);
+      if (next_drain && *next_drain <= now) next_drain.reset();
+      return taken;
+    }
   };
 
   bool push_if(T&& value, std::size_t bound) {
     {
       const std::scoped_lock lock(state_->mutex);
       if (state_->closed || state_->values.size() >= bound) return false;
-      state_->values.push_back(std::move(value));
-      if (state_->scheduled) return true;
-      state_->scheduled = true;
+      const bool wake =
+          state_->dated ? state_->push_dated(std::move(value)) : state_->push(std::move(value));
+      if (!wake) return true;
     }
     state_->consumer.post([state = state_] {
       std::vector<T> batch;
       {
         const std::scoped_lock lock(state->mutex);
-        state->scheduled = false;
         if (state->closed) return;
-        batch.swap(state->values);
+        batch = state->dated ? state->take_dated() : state->take();
       }
       if (!batch.empty()) state->on_batch(std::move(batch));
     });

@@ -44,6 +44,9 @@ class Lane {
   virtual bool is_current() const = 0;
   virtual std::string_view name() const = 0;
   virtual Clock& clock() = 0;
+  // True where a job's time runs ahead of the other lanes' while it runs (env/simulated): what is
+  // gathered for this lane must be dated by clock().
+  virtual bool runs_ahead() const { return false; }
 
   TimerId after(base::Duration delay, base::Job job) {
     return at(clock().now() + delay, std::move(job));

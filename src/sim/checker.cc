@@ -10,8 +10,6 @@ namespace {
 
 using http::StatusCode;
 
-constexpr base::Duration kLeaseClockLag = base::Milliseconds(500);
-
 template <class Message>
 Message parse(std::string_view bytes) {
   Message message;
@@ -261,17 +259,13 @@ bool Checker::lived(const Operation& operation, std::int64_t lease) const {
   const auto it = model_.leases().find(lease);
   if (it == model_.leases().end()) return false;
   return std::any_of(it->second.begin(), it->second.end(), [&](const Model::Lease& life) {
-    return life.revoked == 0 || life.revoked > operation.low ||
-           life.revoked_at + kLeaseClockLag > operation.asked;
+    return life.revoked == 0 || life.revoked > operation.low;
   });
 }
 
-// The leader's clock hears of a grant in the order of the log, but when its lane gets to it: a
-// client that asks at once may be ahead of that.
 bool Checker::lived_throughout(const Operation& operation, std::int64_t lease) const {
   const Model::Lease* life = model_.lease(lease, operation.low);
-  return life != nullptr && life->revoked == 0 &&
-         life->granted_at + kLeaseClockLag < operation.asked;
+  return life != nullptr && life->revoked == 0;
 }
 
 void Checker::check_renewal(const Operation& operation, std::string_view message) {

@@ -23,6 +23,7 @@ class SimulatedLane final : public Lane {
   bool is_current() const override { return world_.current_lane_ == this; }
   std::string_view name() const override { return name_; }
   Clock& clock() override { return host_.clock(); }
+  bool runs_ahead() const override { return true; }
 
   // A job that arrives then.
   void post_at(base::TimePoint arrival, base::Job job);

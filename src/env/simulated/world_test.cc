@@ -140,6 +140,41 @@ TEST(WorldLaneTest, ChannelsHandOverBatches) {
   EXPECT_GT(sizes.size(), 2u) << "batches of several sizes are to be met";
 }
 
+// The slow lane's job may run first, while its push is the later one.
+TEST(WorldLaneTest, AChannelHandsOverNothingBeforeItWasPushed) {
+  for (std::uint64_t seed = 0; seed < kSeeds; seed++) {
+    World world(seed);
+    Host& host = world.host("n1");
+    Lane& to = host.lane("to");
+    base::TimePoint pushed{}, before{};
+    std::vector<std::pair<int, base::TimePoint>> got;
+    Channel<int> channel(to, 100, [&](std::vector<int> batch) {
+      for (const int value : batch) got.emplace_back(value, host.clock().now());
+    });
+    host.lane("slow").post([&] {
+      const auto file = *host.disk().open("/f", OpenMode::kCreate);
+      EXPECT_TRUE(channel.push(1));
+      for (int i = 0; i < 50; i++) EXPECT_TRUE(file->sync());
+      pushed = host.clock().now();
+      for (int value = 3; value < 6; value++) EXPECT_TRUE(channel.push(int(value)));
+      to.post([&] { got.emplace_back(6, host.clock().now()); });
+    });
+    host.lane("fast").post([&] {
+      before = host.clock().now();
+      EXPECT_TRUE(channel.push(2));
+    });
+    ASSERT_TRUE(world.run_until_idle());
+    ASSERT_EQ(got.size(), 6u);
+    for (int i = 2; i < 6; i++) {  // in order, and before what was posted later
+      EXPECT_EQ(got[i].first, i + 1);
+      EXPECT_GE(got[i].second, pushed);
+    }
+    EXPECT_EQ(got[0].first + got[1].first, 3);
+    EXPECT_LT(std::max(got[0].second, got[1].second), pushed) << "nor later than need be";
+    EXPECT_LT(before, pushed);
+  }
+}
+
 TEST(WorldDiskTest, DiskOperationsTakeTimeAndHoldTheirLaneOnly) {
   World world(1);
   Host& host = world.host("n1");
