@@ -30,15 +30,8 @@ std::optional<Answer> write_answer(std::string_view method, std::string_view mes
   if (method == "Compact") return ok_answer<etcdserverpb::CompactionResponse>(message);
   if (method == "LeaseGrant") return ok_answer<etcdserverpb::LeaseGrantResponse>(message);
   if (method == "LeaseRevoke") return ok_answer<etcdserverpb::LeaseRevokeResponse>(message);
+  if (method == "Alarm") return ok_answer<etcdserverpb::AlarmResponse>(message);
   return std::nullopt;
-}
-
-bool writes(const etcdserverpb::TxnRequest& request) {
-  const auto any = [](const auto& branch) {
-    return std::any_of(branch.begin(), branch.end(),
-                       [](const auto& op) { return !op.has_request_range(); });
-  };
-  return any(request.success()) || any(request.failure());
 }
 
 std::string shortened(std::string text) {
@@ -55,7 +48,10 @@ std::string text_of(std::string_view bytes) {
 }  // namespace
 
 std::string describe(std::string_view method, std::string_view request) {
-  if (method == "Range") return text_of<etcdserverpb::RangeRequest>(request);
+  if (method == "Range" || method == "RangeStream") {
+    return text_of<etcdserverpb::RangeRequest>(request);
+  }
+  if (method == "Alarm") return text_of<etcdserverpb::AlarmRequest>(request);
   if (method == "Put") return text_of<etcdserverpb::PutRequest>(request);
   if (method == "DeleteRange") return text_of<etcdserverpb::DeleteRangeRequest>(request);
   if (method == "Txn") return text_of<etcdserverpb::TxnRequest>(request);
@@ -83,6 +79,8 @@ bool leaves_open(const http::Status& status) {
 }
 
 void Checker::violate(std::string what) {
+  constexpr std::size_t kTextMax = 2000;  // values may be large
+  if (what.size() > kTextMax) what = what.substr(0, kTextMax) + "...";
   story_.add("checker", "VIOLATION: " + what);
   if (violation_.empty()) violation_ = std::move(what);
 }
@@ -107,6 +105,33 @@ void Checker::on_apply(const std::string& member, const raft::Entry& entry) {
   story_.tell(member, "applies {} {} revision={} floor={}", entry.index,
               made.method.empty() ? "-" : made.method, made.revision, made.floor);
   check_expiry(made);
+  note_rare(made);
+}
+
+void Checker::note_rare(const LogEntry& entry) {
+  if (entry.answer.code != StatusCode::kOk) return;
+  if (entry.method == "Txn") {
+    const auto request = parse<etcdserverpb::TxnRequest>(entry.request);
+    for (const auto& op : request.success()) {
+      if (op.has_request_txn()) saw("a txn inside a txn");
+    }
+  } else if (entry.method == "Alarm" && !entry.by_server) {
+    const auto request = parse<etcdserverpb::AlarmRequest>(entry.request);
+    const bool disarmed =
+        request.action() == etcdserverpb::AlarmRequest::DEACTIVATE && !entry.answer.message.empty();
+    if (disarmed) saw("an alarm disarmed");
+  } else if (entry.method == "DeleteRange") {
+    const auto& changes = model_.changes();
+    for (std::size_t i = changes.size();
+         i-- > 0 && changes[i].tombstone && changes[i].revision.main == entry.revision;) {
+      etcdserverpb::RangeRequest before;
+      before.set_key(changes[i].kv.key());
+      const auto old = model_.range(before, entry.revision - 1);
+      if (old.kvs_size() == 1 && old.kvs(0).lease() != 0) {
+        saw("a lease taken from a key by a delete");
+      }
+    }
+  }
 }
 
 void Checker::check_expiry(const LogEntry& entry) {
@@ -140,14 +165,26 @@ void Checker::answer(const Operation& operation, const http::Status& status,
                      std::string_view message) {
   story_.tell(operation.client, "#{} is answered {}{}{}", operation.id,
               http::status_code_name(status.code), status.ok() ? "" : " ", status.message);
-  if (leaves_open(status)) {
+  if (leaves_open(status) || lacks_space(operation, status)) {
     stats_.unknown++;
     unknown_[{operation.method, operation.request}].push_back(operation.low);
     return;
   }
   stats_.answered++;
   if (!status.ok()) stats_.refused++;
-  if (operation.method == "Range") return check_range(operation, status.code, message);
+  if (is_too_large(operation, status)) return;
+  if (operation.method == "Range") {
+    if (status.code == StatusCode::kResourceExhausted && limits_.held_views) {
+      return saw("a held View ended");
+    }
+    return check_range(operation, status.code, parse<etcdserverpb::RangeResponse>(message));
+  }
+  if (operation.method == "RangeStream") {
+    saw("a RangeStream");
+    return check_range(
+        operation, status.code,
+        std::move(*parse<etcdserverpb::RangeStreamResponse>(message).mutable_range_response()));
+  }
   if (operation.method == "HashKV") return check_hash(operation, status.code, message);
   if (operation.method == "LeaseKeepAlive" || operation.method == "LeaseTimeToLive" ||
       operation.method == "LeaseLeases") {
@@ -162,6 +199,29 @@ void Checker::answer(const Operation& operation, const http::Status& status,
   }
   if (!status.ok()) return check_write(operation, {.code = status.code});
   if (auto answer = write_answer(operation.method, message)) check_write(operation, *answer);
+}
+
+// A write may be refused for want of space before it is proposed; or by its entry, for an alarm; or
+// after it was done, for it went beyond the quota. api.md 7.6.
+bool Checker::lacks_space(const Operation& operation, const http::Status& status) {
+  if (status.code != StatusCode::kResourceExhausted) return false;
+  if (operation.method != "Put" && operation.method != "Txn" && operation.method != "LeaseGrant") {
+    return false;
+  }
+  saw("no space");
+  if (!limits_.quota) violate(fmt::format("#{} lacked space, without a quota", operation.id));
+  return true;
+}
+
+bool Checker::is_too_large(const Operation& operation, const http::Status& status) {
+  constexpr std::size_t kWrapping = 64;  // of the entry around it
+  if (status.message != "etcdserver: request is too large") return false;
+  saw("a request too large");
+  if (operation.request.size() + kWrapping < limits_.request_bytes) {
+    violate(fmt::format("#{} of {} bytes was called too large", operation.id,
+                        operation.request.size()));
+  }
+  return true;
 }
 
 void Checker::check_write(const Operation& operation, const Answer& answer) {
@@ -203,7 +263,10 @@ bool Checker::check_read_revision(const Operation& operation, std::int64_t revis
 }
 
 void Checker::check_revision_refused(const Operation& operation, std::int64_t asked_for) {
-  const bool compacted = asked_for > 0 && asked_for < model_.floor();
+  // A stream that asks for what is there now keeps to it, though it may be compacted meanwhile.
+  const bool stream = operation.method == "RangeStream" && asked_for <= 0;
+  const bool compacted = (asked_for > 0 && asked_for < model_.floor()) ||
+                         (stream && model_.revision(operation.low) < model_.floor());
   const bool future = asked_for > model_.revision(operation.low);
   if (compacted || future) return;
   violate(fmt::format("#{} was refused revision {} between {} and {}", operation.id, asked_for,
@@ -219,7 +282,8 @@ bool Checker::check_revision_given(const Operation& operation, std::int64_t at,
   return false;
 }
 
-void Checker::check_range(const Operation& operation, StatusCode code, std::string_view message) {
+void Checker::check_range(const Operation& operation, StatusCode code,
+                          etcdserverpb::RangeResponse response) {
   const auto request = parse<etcdserverpb::RangeRequest>(operation.request);
   if (code == StatusCode::kOutOfRange) {
     return check_revision_refused(operation, request.revision());
@@ -227,7 +291,6 @@ void Checker::check_range(const Operation& operation, StatusCode code, std::stri
   if (code != StatusCode::kOk) {
     return violate(fmt::format("#{} Range failed: {}", operation.id, http::status_code_name(code)));
   }
-  auto response = parse<etcdserverpb::RangeResponse>(message);
   const std::int64_t revision = response.header().revision();
   if (!check_read_revision(operation, revision)) return;
   const std::int64_t at = request.revision() > 0 ? request.revision() : revision;

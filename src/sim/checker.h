@@ -43,8 +43,15 @@ struct Operation {
 
 class Checker {
  public:
+  // What may keep a run's requests from being served.
+  struct Limits {
+    bool quota = false;
+    bool held_views = false;  // a slow reader may lose its View
+    std::size_t request_bytes = static_cast<std::size_t>(-1);
+  };
   Checker(Model& model, Story& story, const env::Clock& clock)
       : model_(model), story_(story), clock_(clock) {}
+  void set_limits(Limits limits) { limits_ = limits; }
 
   // An entry is about to be applied by a member that has applied all before it.
   void on_apply(const std::string& member, const raft::Entry& entry);
@@ -62,15 +69,21 @@ class Checker {
 
   struct Stats {
     std::uint64_t asked = 0, answered = 0, refused = 0, unknown = 0;
+    std::map<std::string, std::uint64_t> seen;  // how often what is rare was met
   };
+  void saw(const std::string& what) { stats_.seen[what]++; }
   const Stats& stats() const { return stats_; }
 
  private:
   void check_write(const Operation& operation, const Answer& answer);
-  void check_range(const Operation& operation, http::StatusCode code, std::string_view message);
+  bool lacks_space(const Operation& operation, const http::Status& status);
+  bool is_too_large(const Operation& operation, const http::Status& status);
+  void check_range(const Operation& operation, http::StatusCode code,
+                   etcdserverpb::RangeResponse response);
   void check_read_txn(const Operation& operation, const etcdserverpb::TxnRequest& request,
                       std::string_view message);
   void check_expiry(const LogEntry& entry);
+  void note_rare(const LogEntry& entry);
   void check_renewal(const Operation& operation, std::string_view message);
   void check_time_to_live(const Operation& operation, std::string_view message);
   void check_leases(const Operation& operation, std::string_view message);
@@ -89,6 +102,7 @@ class Checker {
   Model& model_;
   Story& story_;
   const env::Clock& clock_;
+  Limits limits_;
   std::uint64_t last_id_ = 0;
   raft::Index told_ = 0;
   std::map<std::pair<std::string, std::string>, std::vector<raft::Index>>

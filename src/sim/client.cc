@@ -8,7 +8,9 @@ namespace keelson::sim {
 struct Client::CallState final : http::ClientCallHandler {
   CallState(Client& of, Operation asked) : client(of), operation(std::move(asked)) {}
 
-  void on_message(http::Message message) override { answer = std::move(message).take(); }
+  void on_message(http::Message message) override {
+    answer += std::move(message).take();  // a stream's messages, one behind the other, are one
+  }
   void on_end(http::CallEnd end) override { client.ended(*this, std::move(end)); }
 
   Client& client;

@@ -67,6 +67,7 @@ bool run_one(const Flags& flags, std::uint64_t seed, bool print) {
         "unknown {}\n",
         seed, verdict.trace, verdict.lives, verdict.entries, verdict.revision, verdict.calls.asked,
         verdict.calls.answered, verdict.calls.refused, verdict.calls.unknown);
+    for (const auto& [what, times] : verdict.calls.seen) fmt::print("  {} x {}\n", times, what);
   }
   return verdict.ok();
 }

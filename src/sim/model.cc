@@ -9,6 +9,7 @@ namespace {
 
 using etcdserverpb::Compare;
 using etcdserverpb::RangeRequest;
+using etcdserverpb::TxnRequest;
 using http::StatusCode;
 using mvcc::ModelChange;
 
@@ -46,18 +47,44 @@ int order(const mvccpb::KeyValue& a, const mvccpb::KeyValue& b, RangeRequest::So
   }
 }
 
-}  // namespace
-
-Answer answer_of(etcdserverpb::TxnResponse message) {
-  Answer answer{.revision = message.header().revision()};
+void strip_headers(etcdserverpb::TxnResponse& message) {
   message.clear_header();
   for (auto& one : *message.mutable_responses()) {
     if (one.has_response_put()) one.mutable_response_put()->clear_header();
     if (one.has_response_range()) one.mutable_response_range()->clear_header();
     if (one.has_response_delete_range()) one.mutable_response_delete_range()->clear_header();
+    if (one.has_response_txn()) strip_headers(*one.mutable_response_txn());
   }
-  answer.message = message.SerializeAsString();
-  return answer;
+}
+
+// Whether NOSPACE keeps it out, whichever branch it would take. api.md 7.6.
+bool puts(const TxnRequest& request) {
+  const auto any = [](const auto& branch) {
+    return std::any_of(branch.begin(), branch.end(), [](const auto& op) {
+      return op.has_request_put() || (op.has_request_txn() && puts(op.request_txn()));
+    });
+  };
+  return any(request.success()) || any(request.failure());
+}
+
+bool keeps_something(const etcdserverpb::PutRequest& request) {
+  return request.ignore_value() || request.ignore_lease();
+}
+
+}  // namespace
+
+Answer answer_of(etcdserverpb::TxnResponse message) {
+  const std::int64_t revision = message.header().revision();
+  strip_headers(message);
+  return {.message = message.SerializeAsString(), .revision = revision};
+}
+
+bool writes(const TxnRequest& request) {
+  const auto any = [](const auto& branch) {
+    return std::any_of(branch.begin(), branch.end(),
+                       [](const auto& op) { return !op.has_request_range(); });
+  };
+  return any(request.success()) || any(request.failure());
 }
 
 void Model::apply(const raft::Entry& entry, base::TimePoint now) {
@@ -100,6 +127,10 @@ void Model::dispatch(LogEntry& entry, const etcdserverpb::InternalRaftRequest& r
   } else if (request.has_lease_revoke()) {
     is("LeaseRevoke", request.lease_revoke());
     entry.answer = revoke(request.lease_revoke(), index, entry.by_server, now);
+  } else if (request.has_alarm()) {
+    is("Alarm", request.alarm());
+    entry.by_server = request.alarm().action() == etcdserverpb::AlarmRequest::ACTIVATE;
+    entry.answer = alarm(request.alarm());
   } else {
     entry.by_server = true;
   }
@@ -215,8 +246,8 @@ void Model::do_put(const etcdserverpb::PutRequest& request, etcdserverpb::PutRes
   kv.set_create_revision(before == nullptr ? running() : before->kv.create_revision());
   kv.set_mod_revision(running());
   kv.set_version(before == nullptr ? 1 : before->kv.version() + 1);
-  kv.set_value(request.value());
-  kv.set_lease(request.lease());
+  kv.set_value(request.ignore_value() ? before->kv.value() : request.value());
+  kv.set_lease(request.ignore_lease() ? before->kv.lease() : request.lease());
   if (request.prev_kv() && before != nullptr) *response.mutable_prev_kv() = before->kv;
   change(std::move(kv), false);
 }
@@ -236,8 +267,18 @@ void Model::do_delete(const etcdserverpb::DeleteRangeRequest& request,
   }
 }
 
+// Why it cannot be done, looked at before anything is.
+std::optional<StatusCode> Model::why_not(const etcdserverpb::PutRequest& request) const {
+  if (request.lease() != 0 && !lease_lives(request.lease())) return StatusCode::kNotFound;
+  if (keeps_something(request) && get(request.key(), revision_) == nullptr) {
+    return StatusCode::kInvalidArgument;
+  }
+  return std::nullopt;
+}
+
 Answer Model::put(const etcdserverpb::PutRequest& request) {
-  if (request.lease() != 0 && !lease_lives(request.lease())) return refused(StatusCode::kNotFound);
+  if (no_space()) return refused(StatusCode::kResourceExhausted);
+  if (const auto code = why_not(request)) return refused(*code);
   etcdserverpb::PutResponse response;
   do_put(request, response);
   end_operation();
@@ -251,26 +292,44 @@ Answer Model::delete_range(const etcdserverpb::DeleteRangeRequest& request) {
   return answer_of(response);
 }
 
-Answer Model::txn(const etcdserverpb::TxnRequest& request) {
-  etcdserverpb::TxnResponse response;
-  response.set_succeeded(hold(request.compare(), revision_));
-  const auto& branch = response.succeeded() ? request.success() : request.failure();
-  for (const auto& op : branch) {  // all or nothing
-    const auto lease = op.request_put().lease();
-    if (op.has_request_put() && lease != 0 && !lease_lives(lease)) {
-      return refused(StatusCode::kNotFound);
-    }
+// All compares, those of txns inside too, see the state before it; a put that cannot be done on the
+// way that is taken keeps all of it from being done.
+std::optional<StatusCode> Model::why_not(const TxnRequest& request) const {
+  for (const auto& op : branch(request)) {
+    std::optional<StatusCode> code;
+    if (op.has_request_put()) code = why_not(op.request_put());
+    if (op.has_request_txn()) code = why_not(op.request_txn());
+    if (code) return code;
   }
-  for (const auto& op : branch) {
+  return std::nullopt;
+}
+
+const google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& Model::branch(
+    const TxnRequest& request) const {
+  return hold(request.compare(), revision_) ? request.success() : request.failure();
+}
+
+void Model::do_txn(const TxnRequest& request, etcdserverpb::TxnResponse& response) {
+  response.set_succeeded(hold(request.compare(), revision_));
+  for (const auto& op : branch(request)) {
     auto* out = response.add_responses();
     if (op.has_request_put()) {
       do_put(op.request_put(), *out->mutable_response_put());
     } else if (op.has_request_delete_range()) {
       do_delete(op.request_delete_range(), *out->mutable_response_delete_range());
+    } else if (op.has_request_txn()) {
+      do_txn(op.request_txn(), *out->mutable_response_txn());
     } else {
       *out->mutable_response_range() = range(op.request_range(), running());
     }
   }
+}
+
+Answer Model::txn(const TxnRequest& request) {
+  if (no_space() && puts(request)) return refused(StatusCode::kResourceExhausted);
+  if (const auto code = why_not(request)) return refused(*code);
+  etcdserverpb::TxnResponse response;
+  do_txn(request, response);
   end_operation();
   return answer_of(response);
 }
@@ -305,6 +364,7 @@ std::vector<std::string> Model::keys_of(std::int64_t lease, std::int64_t revisio
 
 Answer Model::grant(const etcdserverpb::LeaseGrantRequest& request, Index index,
                     base::TimePoint now) {
+  if (no_space()) return refused(StatusCode::kResourceExhausted);
   if (lease_lives(request.id())) return refused(StatusCode::kFailedPrecondition);
   const auto ttl = std::max<std::int64_t>(request.ttl(), lease_ttl_min_.count());
   leases_[request.id()].push_back({.ttl = ttl, .granted = index, .granted_at = now});
@@ -328,6 +388,34 @@ Answer Model::revoke(const etcdserverpb::LeaseRevokeRequest& request, Index inde
   life.revoked_at = now;
   life.expired = by_server;
   return answer_of(etcdserverpb::LeaseRevokeResponse());
+}
+
+// --- alarms
+
+Answer Model::alarm(const etcdserverpb::AlarmRequest& request) {
+  using Request = etcdserverpb::AlarmRequest;
+  const Alarm one{request.memberid(), request.alarm()};
+  etcdserverpb::AlarmResponse response;
+  const auto tell = [&response](const Alarm& alarm) {
+    response.add_alarms()->set_memberid(alarm.first);
+    response.mutable_alarms()->rbegin()->set_alarm(alarm.second);
+  };
+  if (request.action() == Request::ACTIVATE) {
+    alarms_.insert(one);
+    tell(one);
+  } else if (request.action() == Request::DEACTIVATE) {
+    if (alarms_.erase(one) > 0) tell(one);
+  } else {
+    for (const Alarm& alarm : alarms_) {
+      if (request.alarm() == etcdserverpb::NONE || alarm.second == request.alarm()) tell(alarm);
+    }
+  }
+  return answer_of(response);
+}
+
+bool Model::no_space() const {
+  return std::any_of(alarms_.begin(), alarms_.end(),
+                     [](const Alarm& alarm) { return alarm.second == etcdserverpb::NOSPACE; });
 }
 
 // --- hash

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,6 +94,10 @@ class Model {
   // The keys that hang on it at this revision.
   std::vector<std::string> keys_of(std::int64_t lease, std::int64_t revision) const;
 
+  using Alarm = std::pair<std::uint64_t, etcdserverpb::AlarmType>;  // whose, and which
+  const std::set<Alarm>& alarms() const { return alarms_; }
+  bool no_space() const;
+
   // All changes, in order.
   const std::vector<mvcc::ModelChange>& changes() const { return changes_; }
   std::int64_t revision() const { return revision_; }
@@ -115,6 +120,12 @@ class Model {
   Answer put(const etcdserverpb::PutRequest& request);
   Answer delete_range(const etcdserverpb::DeleteRangeRequest& request);
   Answer txn(const etcdserverpb::TxnRequest& request);
+  std::optional<http::StatusCode> why_not(const etcdserverpb::PutRequest& request) const;
+  std::optional<http::StatusCode> why_not(const etcdserverpb::TxnRequest& request) const;
+  // The branch it takes.
+  const google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& branch(
+      const etcdserverpb::TxnRequest& request) const;
+  Answer alarm(const etcdserverpb::AlarmRequest& request);
   Answer compact(const etcdserverpb::CompactionRequest& request);
   Answer grant(const etcdserverpb::LeaseGrantRequest& request, Index index, base::TimePoint now);
   Answer revoke(const etcdserverpb::LeaseRevokeRequest& request, Index index, bool by_server,
@@ -123,6 +134,7 @@ class Model {
   void do_put(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse& response);
   void do_delete(const etcdserverpb::DeleteRangeRequest& request,
                  etcdserverpb::DeleteRangeResponse& response);
+  void do_txn(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnResponse& response);
   void change(mvccpb::KeyValue kv, bool tombstone);
   std::int64_t running() const { return revision_ + 1; }
   void end_operation();
@@ -133,6 +145,7 @@ class Model {
   std::map<std::string, History, std::less<>> keys_;
   std::map<std::int64_t, Index> first_with_{{1, 0}};
   std::map<std::int64_t, std::vector<Lease>> leases_;
+  std::set<Alarm> alarms_;
   std::int64_t revision_ = 1;
   std::int64_t floor_ = -1;
   std::int64_t sub_ = 0;
@@ -149,5 +162,8 @@ Answer answer_of(Message message) {
 }
 // Of a TxnResponse, the headers inside too.
 Answer answer_of(etcdserverpb::TxnResponse message);
+
+// It goes through the log: not every operation is a range.
+bool writes(const etcdserverpb::TxnRequest& request);
 
 }  // namespace keelson::sim

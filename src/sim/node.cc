@@ -57,7 +57,9 @@ int Node::on_disk(const Disk::Step& step) {
   }
   if (!plan_ || step.operation < Disk::Operation::kCreate) return 0;
   if (step.path.find(plan_->path_part) == std::string::npos) return 0;
-  if (--plan_->after > 0) return 0;
+  const bool is_sync =
+      step.operation == Disk::Operation::kSync || step.operation == Disk::Operation::kSyncDirectory;
+  if ((plan_->at_sync && !is_sync) || --plan_->after > 0) return 0;
   story_.tell(name_, "killed before disk operation {} ({} {})", step.number,
               kOperations[static_cast<int>(step.operation)], step.path);
   const Crash mode = plan_->mode;

@@ -29,6 +29,7 @@ namespace keelson::sim {
 // What a kill at a disk operation waits for.
 struct KillPlan {
   std::string path_part;    // only operations on such paths count
+  bool at_sync = false;     // and only syncs: what was written is there, and not durable
   std::uint64_t after = 1;  // the so-manieth from now
   env::simulated::Disk::Crash mode = env::simulated::Disk::Crash::kRandom;
 };

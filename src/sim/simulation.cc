@@ -27,9 +27,13 @@ Simulation::Simulation(const RunOptions& options)
       story_(&world_.host("clients").clock(), options.keep, options.aloud),
       model_(member::Config().lease_ttl_min()),
       checker_(model_, story_, world_.host("clients").clock()),
-      workload_(random_, model_, {.keys = 4 + random_.below(16)}) {
+      workload_(random_, model_, random_workload()) {
   Node::Options node;
   node.config = random_config();
+  checker_.set_limits(
+      {.quota = node.config.quota_bytes > 0,
+       .held_views = node.config.held_views_age_max < member::Config().held_views_age_max,
+       .request_bytes = node.config.request_bytes_max});
   node.io_lanes = 1 + random_.below(2);
   node.workers = 1 + random_.below(2);
   node.tell_disk = options.tell_disk;
@@ -50,6 +54,21 @@ Simulation::~Simulation() {
   node_.reset();
 }
 
+// Most values are small. Of large ones an answer is made as it is sent, and a slow reader holds its
+// View.
+WorkloadOptions Simulation::random_workload() {
+  large_ = random_.one_in(8);
+  if (large_) {
+    return {.keys = 12 + random_.below(8),
+            .value_bytes_max = 150'000,
+            .large_one_in = 1,
+            .slow_one_in = 2};
+  }
+  return {.keys = 4 + random_.below(16),
+          .value_bytes_max = random_.one_in(2) ? 2000u : 400u,
+          .large_one_in = 1 + random_.below(6)};
+}
+
 member::Config Simulation::random_config() {
   member::Config config;
   config.name = "n1";
@@ -66,6 +85,15 @@ member::Config Simulation::random_config() {
   config.raft_log_bytes_max = 4096 << random_.below(6);
   config.lease_checkpoint = random_.one_in(3);
   config.pending_bytes_max = random_.one_in(3) ? 2000 : 1 << 20;
+  if (random_.one_in(5)) config.quota_bytes = 3000 << random_.below(5);
+  // Watch responses half a mebibyte above it come in fragments.
+  config.request_bytes_max = 200'000;
+  if (random_.one_in(4)) config.request_bytes_max = 700 + random_.below(3000);
+  if (random_.one_in(2)) {
+    config.held_views_age_max = Milliseconds(500 + random_.below(3000));
+    config.held_views_bytes_max = 100 << random_.below(8);
+  }
+  config.watch_progress_interval = Milliseconds(100 << random_.below(6));
   auto& store = config.store;
   store.segment_bytes = 2048 << random_.below(4);
   store.collection_gain_bytes = 512 << random_.below(3);
@@ -93,13 +121,16 @@ void Simulation::make_clients() {
 }
 
 void Simulation::make_watchers() {
-  const std::size_t count = random_.below(4);
+  const std::size_t count = large_ ? 3 : random_.below(4);
   for (std::size_t i = 0; i < count; i++) {
     Watcher::Options options{.key = std::string(1, '\0'), .range_end = std::string(1, '\0')};
     if (random_.one_in(3)) options = {.key = "k01"};
     if (random_.one_in(3)) options = {.key = "k01", .range_end = "k05"};
     options.previous = random_.one_in(2);
     options.fragment = random_.one_in(2);
+    options.progress = random_.one_in(2);
+    options.no_put = random_.one_in(8);
+    options.no_delete = random_.one_in(8);
     options.window_bytes = random_.one_in(3) ? 1024 : 65'535;
     options.pause_one_in = random_.one_in(2) ? 5 + random_.below(30) : 0;
     options.leave_one_in = random_.one_in(2) ? 10 + random_.below(30) : 0;
@@ -113,13 +144,19 @@ base::Duration Simulation::random_time(base::Duration most) {
 }
 
 Node::Crash Simulation::random_crash() {
-  constexpr Node::Crash kModes[] = {Node::Crash::kRandom, Node::Crash::kRandom,
+  constexpr Node::Crash kModes[] = {Node::Crash::kRandom, Node::Crash::kRandom, Node::Crash::kTear,
                                     Node::Crash::kLoseUnsynced, Node::Crash::kKeepAll};
-  return kModes[random_.below(4)];
+  return kModes[random_.below(std::size(kModes))];
 }
 
 KillPlan Simulation::random_plan() {
   constexpr const char* kParts[] = {"", "", "/wal", "/store", "/snap", ".tmp", "/store/manifest"};
+  if (random_.one_in(3)) {  // power fails while the log is synced
+    return {.path_part = random_.one_in(4) ? "" : ".wal",
+            .at_sync = true,
+            .after = 1 + random_.below(40),
+            .mode = random_.one_in(2) ? Node::Crash::kTear : Node::Crash::kRandom};
+  }
   const bool anything = random_.one_in(2);
   return {.path_part = anything ? "" : kParts[random_.below(std::size(kParts))],
           .after = 1 + random_.below(random_.one_in(3) ? 10 : 150),

@@ -49,6 +49,7 @@ class Simulation {
   const Story& story() const { return story_; }
 
  private:
+  WorkloadOptions random_workload();
   member::Config random_config();
   void make_clients();
   void make_watchers();
@@ -70,6 +71,7 @@ class Simulation {
   const RunOptions options_;
   env::simulated::World world_;
   base::Random random_;
+  bool large_ = false;  // values, and so answers and events
   Story story_;
   Model model_;
   Checker checker_;

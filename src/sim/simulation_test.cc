@@ -27,6 +27,21 @@ TEST(Simulation, ARunHasCrashesAndEveryCallIsAccountedFor) {
   EXPECT_GT(unknown, 0u);
 }
 
+// What the workload has and does not come by at every seed.
+TEST(Simulation, WhatIsRareIsMet) {
+  std::map<std::string, std::uint64_t> seen;
+  for (std::uint64_t seed = 1; seed <= 40; seed++) {
+    for (const auto& [what, times] : Simulation({.seed = seed}).run().calls.seen) {
+      seen[what] += times;
+    }
+  }
+  for (const char* what :
+       {"a RangeStream", "a txn inside a txn", "no space", "an alarm disarmed", "a held View ended",
+        "a request too large", "a fragment", "progress", "a lease taken from a key by a delete"}) {
+    EXPECT_GT(seen[what], 0u) << what;
+  }
+}
+
 // What simulation found: each seed failed before its fix (docs/bugs.md).
 TEST(Simulation, SeedsThatFailedOnce) {
   for (const std::uint64_t seed : {1, 10, 20, 39, 150, 192, 409, 414, 432, 440, 543, 869, 886}) {

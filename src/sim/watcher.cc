@@ -86,6 +86,9 @@ void Watcher::open() {
   create->set_start_revision(start_);
   create->set_prev_kv(options_.previous);
   create->set_fragment(options_.fragment);
+  create->set_progress_notify(options_.progress);
+  if (options_.no_put) create->add_filters(etcdserverpb::WatchCreateRequest::NOPUT);
+  if (options_.no_delete) create->add_filters(etcdserverpb::WatchCreateRequest::NODELETE);
   story_.tell(name_, "watches from {}", start_);
   stream_->call->send(request.SerializeAsString());
 }
@@ -122,14 +125,7 @@ void Watcher::hear(std::string_view bytes) {
   if (response.created()) return created(response);
   if (response.canceled()) return cancelled(response);
   if (!created_) return violate("a response before it was created");
-  if (response.events().empty()) {
-    const std::int64_t revision = response.header().revision();
-    if (next_in_range(place_, revision)) {
-      return violate(
-          fmt::format("progress at {}, but changes up to there were not told", revision));
-    }
-    return;
-  }
+  if (response.events().empty()) return progress(response.header().revision());
   story_.tell(name_, "hears {} events up to {}{}", response.events_size(),
               response.events().rbegin()->kv().mod_revision(),
               response.fragment() ? ", more to come" : "");
@@ -137,6 +133,7 @@ void Watcher::hear(std::string_view bytes) {
   if (!checker_.ok()) return;
   const std::int64_t last = response.events().rbegin()->kv().mod_revision();
   fragmented_ = response.fragment();
+  if (fragmented_) checker_.saw("a fragment");
   if (fragmented_ && !options_.fragment) return violate("a fragment it did not ask for");
   if (fragmented_) {
     // Complete up to here, but perhaps not the last revision itself.
@@ -147,7 +144,21 @@ void Watcher::hear(std::string_view bytes) {
       return violate(fmt::format("revision {} came in part", last));
     }
   }
+  if (options_.progress && random_.one_in(4)) {
+    etcdserverpb::WatchRequest request;
+    request.mutable_progress_request();
+    stream_->call->send(request.SerializeAsString());
+  }
   idle_a_while();
+}
+
+void Watcher::progress(std::int64_t revision) {
+  checker_.saw("progress");
+  story_.tell(name_, "hears of progress up to {}", revision);
+  if (fragmented_ || revision > model_.revision() || next_in_range(place_, revision)) {
+    return violate(fmt::format("progress at {}, but changes up to there were not told", revision));
+  }
+  told_ = std::max(told_, revision);
 }
 
 void Watcher::created(const etcdserverpb::WatchResponse& response) {
@@ -223,10 +234,14 @@ bool Watcher::in_range(std::string_view key) const {
   return options_.range_end == std::string_view("\0", 1) || key < options_.range_end;
 }
 
+bool Watcher::wants(const mvcc::ModelChange& change) const {
+  return in_range(change.kv.key()) && !(change.tombstone ? options_.no_delete : options_.no_put);
+}
+
 std::optional<std::size_t> Watcher::next_in_range(std::size_t place, std::int64_t revision) const {
   const auto& changes = model_.changes();
   for (; place < changes.size() && changes[place].revision.main <= revision; place++) {
-    if (in_range(changes[place].kv.key())) return place;
+    if (wants(changes[place])) return place;
   }
   return std::nullopt;
 }

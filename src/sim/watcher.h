@@ -6,7 +6,8 @@
 //   W1  events are the model's changes in its range: each once, in order, none left out, from the
 //       start revision asked for
 //   W2  a change of several keys at one revision comes in one response, or in fragments
-//   W3  a response without events (progress) says that everything up to its revision was told
+//   W3  a response without events (progress) says that everything up to its revision was told; it
+//       goes on from there
 //   W4  it is refused only a start below the floor; it then goes on from the floor it is told
 //   W5  a previous value is the model's, and there unless it was compacted
 #pragma once
@@ -29,6 +30,8 @@ class Watcher {
     std::string key, range_end;
     bool previous = false;
     bool fragment = false;
+    bool no_put = false, no_delete = false;  // filters
+    bool progress = false;                   // wants to be told now and then, and asks too
     std::int32_t window_bytes = 65'535;
     std::uint64_t pause_one_in = 0;  // after a response it reads nothing for a while
     std::uint64_t leave_one_in = 0;  // or hangs up
@@ -63,6 +66,8 @@ class Watcher {
   // The first change in its range at or behind this place, of a revision up to `revision`.
   std::optional<std::size_t> next_in_range(std::size_t place, std::int64_t revision) const;
   bool in_range(std::string_view key) const;
+  bool wants(const mvcc::ModelChange& change) const;
+  void progress(std::int64_t revision);
   void violate(std::string what);
 
   env::Lane& lane_;
@@ -80,7 +85,7 @@ class Watcher {
   bool waiting_ = false;  // to connect, or for the connection
   bool created_ = false;
   std::int64_t start_ = 1;   // asked for
-  std::int64_t told_ = 0;    // the revision of the newest response that was whole
+  std::int64_t told_ = 0;    // up to here all was told: by a whole response, or by progress
   std::size_t place_ = 0;    // in the model's changes: all before were told
   bool fragmented_ = false;  // the last response had more to come
   std::uint64_t events_ = 0;

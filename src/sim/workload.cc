@@ -19,6 +19,7 @@ Request make(std::string service, std::string method, const google::protobuf::Me
 }  // namespace
 
 Request Workload::next() {
+  if (random_.one_in(model_.no_space() ? 8 : 60)) return alarm();
   const auto dice = random_.below(100);
   if (dice < 33) return put();
   if (dice < 43) return erase();
@@ -41,7 +42,7 @@ std::string Workload::key() { return fmt::format("k{:02}", random_.below(options
 
 std::string Workload::value() {
   std::string value = fmt::format("v{}:", ++values_);
-  const std::uint64_t most = random_.one_in(8) ? options_.value_bytes_max : 24;
+  const std::uint64_t most = random_.one_in(options_.large_one_in) ? options_.value_bytes_max : 24;
   value.append(random_.below(most), 'x');
   return value;
 }
@@ -62,18 +63,25 @@ void Workload::range_of_keys(std::string& from, std::string& end) {
   if (random_.one_in(4)) end = std::string(1, '\0');
 }
 
-Request Workload::put() {
+etcdserverpb::PutRequest Workload::put_of(std::string key) {
   etcdserverpb::PutRequest request;
-  request.set_key(key());
-  request.set_value(value());
-  request.set_lease(lease_for_put());
+  request.set_key(std::move(key));
+  request.set_ignore_value(random_.one_in(12));
+  request.set_ignore_lease(random_.one_in(12));
+  if (!request.ignore_value()) request.set_value(value());
+  if (!request.ignore_lease()) request.set_lease(lease_for_put());
   request.set_prev_kv(random_.one_in(4));
-  return make("KV", "Put", request);
+  return request;
 }
+
+Request Workload::put() { return make("KV", "Put", put_of(key())); }
 
 Request Workload::erase() {
   etcdserverpb::DeleteRangeRequest request;
-  if (random_.one_in(4)) {
+  if (random_.one_in(16)) {
+    request.set_key(std::string(1, '\0'));
+    request.set_range_end(std::string(1, '\0'));
+  } else if (random_.one_in(4)) {
     range_of_keys(*request.mutable_key(), *request.mutable_range_end());
   } else {
     request.set_key(key());
@@ -90,14 +98,16 @@ Request Workload::range() {
   if (random_.one_in(4)) request.set_limit(1 + static_cast<std::int64_t>(random_.below(5)));
   request.set_keys_only(random_.one_in(8));
   request.set_count_only(random_.one_in(12));
-  if (random_.one_in(6)) {
+  const bool stream = random_.one_in(4);
+  if (!stream && random_.one_in(6)) {
     request.set_sort_order(random_.one_in(2) ? RangeRequest::ASCEND : RangeRequest::DESCEND);
     request.set_sort_target(static_cast<RangeRequest::SortTarget>(random_.below(4)));
   }
-  Request made = make("KV", "Range", request);
-  if (random_.one_in(8)) {  // everything, slowly
+  Request made = make("KV", stream ? "RangeStream" : "Range", request);
+  if (random_.one_in(options_.slow_one_in)) {
     made = read_all(random_.one_in(2) ? past_revision() : 0);
-    made.hold = base::Milliseconds(random_.below(2000));
+    if (stream) made.method = "RangeStream";
+    made.hold = base::Milliseconds(random_.below(random_.one_in(3) ? 6000 : 1000));
   }
   return made;
 }
@@ -116,29 +126,65 @@ Request Workload::txn() {
     compare->set_version(static_cast<std::int64_t>(random_.below(4)));
     compare->set_result(random_.one_in(2) ? Compare::EQUAL : Compare::NOT_EQUAL);
   }
-  const bool read_only = random_.one_in(5);
-  if (!read_only) {
+  std::vector<std::string> free;
+  for (std::uint64_t i = 0; i < options_.keys; i++) free.push_back(fmt::format("k{:02}", i));
+  std::erase(free, guarded);
+  if (!random_.one_in(5)) {
     auto* op = request.add_success();
     if (random_.one_in(4)) {
       op->mutable_request_delete_range()->set_key(guarded);
     } else {
-      auto* put = op->mutable_request_put();
-      put->set_key(guarded);
-      put->set_value(value());
-      put->set_lease(lease_for_put());
+      *op->mutable_request_put() = put_of(guarded);
     }
-    if (random_.one_in(2)) {
-      std::string other = key();
-      if (other == guarded) other = "other";
-      auto* put = request.add_success()->mutable_request_put();
-      put->set_key(other);
-      put->set_value(value());
-    }
+    fill(*request.mutable_success(), free, 0);
+    if (random_.one_in(3)) fill(*request.mutable_failure(), free, 0);
   }
   range_of_keys(*request.add_success()->mutable_request_range()->mutable_key(),
                 *request.mutable_success()->rbegin()->mutable_request_range()->mutable_range_end());
   request.add_failure()->mutable_request_range()->set_key(guarded);
   return make("KV", "Txn", request);
+}
+
+// No key twice in one txn, not even in branches that exclude each other: that is refused.
+void Workload::fill(google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& branch,
+                    std::vector<std::string>& free, int depth) {
+  for (auto rest = random_.below(3); rest > 0 && !free.empty(); rest--) {
+    if (depth < 2 && random_.one_in(3)) {
+      auto& inner = *branch.Add()->mutable_request_txn();
+      auto* compare = inner.add_compare();
+      compare->set_key(key());
+      compare->set_target(Compare::VERSION);
+      compare->set_version(static_cast<std::int64_t>(random_.below(3)));
+      compare->set_result(random_.one_in(2) ? Compare::GREATER : Compare::EQUAL);
+      fill(*inner.mutable_success(), free, depth + 1);
+      fill(*inner.mutable_failure(), free, depth + 1);
+      range_of_keys(
+          *inner.add_success()->mutable_request_range()->mutable_key(),
+          *inner.mutable_success()->rbegin()->mutable_request_range()->mutable_range_end());
+      continue;
+    }
+    std::swap(free[random_.below(free.size())], free.back());
+    std::string mine = std::move(free.back());
+    free.pop_back();
+    if (random_.one_in(4)) {
+      auto* erase = branch.Add()->mutable_request_delete_range();
+      erase->set_key(std::move(mine));
+      erase->set_prev_kv(random_.one_in(2));
+    } else {
+      *branch.Add()->mutable_request_put() = put_of(std::move(mine));
+    }
+  }
+}
+
+Request Workload::alarm() {
+  etcdserverpb::AlarmRequest request;
+  const auto& alarms = model_.alarms();
+  if (!alarms.empty() && !random_.one_in(4)) {
+    request.set_action(etcdserverpb::AlarmRequest::DEACTIVATE);
+    request.set_memberid(random_.one_in(8) ? 1 : alarms.begin()->first);
+    request.set_alarm(alarms.begin()->second);
+  }
+  return make("Maintenance", "Alarm", request);
 }
 
 Request Workload::compact() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/random.h"
 #include "base/time.h"
@@ -24,6 +25,8 @@ struct Request {
 struct WorkloadOptions {
   std::uint64_t keys = 12;
   std::uint64_t value_bytes_max = 400;
+  std::uint64_t large_one_in = 8;  // values that may be as large as that
+  std::uint64_t slow_one_in = 6;   // ranges that read everything, and take their time
 };
 
 class Workload {
@@ -49,6 +52,11 @@ class Workload {
   Request erase();
   Request range();
   Request txn();
+  // Adds operations to a branch; `free` are the keys that this txn does not write yet.
+  void fill(google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& branch,
+            std::vector<std::string>& free, int depth);
+  etcdserverpb::PutRequest put_of(std::string key);
+  Request alarm();
   Request compact();
   Request about_leases();
   Request hash();

@@ -175,6 +175,18 @@ void settle_at_random(Inode& inode, base::Random& random) {
   inode.pending.clear();
 }
 
+// Of each pending write some sectors, of each change of a size all or nothing.
+void tear_all(Inode& inode, base::Random& random) {
+  for (const auto& change : inode.pending) {
+    if (const auto* write = std::get_if<Write>(&change)) {
+      tear(*write, inode.platter, random);
+    } else if (random.one_in(2)) {
+      carry_out(change, inode.platter);
+    }
+  }
+  inode.pending.clear();
+}
+
 void carry_out(const NameChange& change) {
   for (const auto& edit : change.edits) {
     if (edit.inode) {
@@ -649,6 +661,7 @@ void Disk::decide_contents(Crash mode) {
     inode->lock_owner = nullptr;
     if (mode == Crash::kKeepAll) continue;
     if (mode == Crash::kRandom) settle_at_random(*inode, random_);
+    if (mode == Crash::kTear) tear_all(*inode, random_);
     inode->pending.clear();
     inode->content = inode->platter;
   }
@@ -656,7 +669,7 @@ void Disk::decide_contents(Crash mode) {
 
 void Disk::decide_names(Crash mode) {
   if (mode == Crash::kKeepAll) return;
-  if (mode == Crash::kRandom) {
+  if (mode != Crash::kLoseUnsynced) {
     Fate fate(random_, pending_names_.size());
     std::set<const Inode*> lost_subjects;
     std::set<std::pair<const Inode*, std::string>> lost_names;

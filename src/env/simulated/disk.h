@@ -56,6 +56,7 @@ class Disk final : public FileSystem {
   enum class Crash {
     kLoseUnsynced,  // power fails, and nothing that was pending had reached the platter
     kRandom,        // power fails; each pending change is lost, kept or (a write) torn
+    kTear,          // the same, but each pending write is torn
     kKeepAll,       // the process dies, the machine lives on: all is there, and still pending
   };
   enum class Operation {

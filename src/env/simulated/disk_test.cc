@@ -214,7 +214,7 @@ TEST(DiskCrashTest, TornWritesKeepWholeSectors) {
     write(disk, "/f", 0, std::string(4 * kSector, 'o'), true);
     ASSERT_TRUE(disk.sync_directory("/"));
     write(disk, "/f", 100, std::string(3 * kSector, 'n'), false);
-    disk.crash(Disk::Crash::kRandom);
+    disk.crash(seed % 2 == 0 ? Disk::Crash::kRandom : Disk::Crash::kTear);
     const std::string bytes = read(disk, "/f");
     ASSERT_EQ(bytes.size(), 4 * kSector);
     EXPECT_EQ(bytes.substr(0, 100), std::string(100, 'o'));
@@ -229,6 +229,20 @@ TEST(DiskCrashTest, TornWritesKeepWholeSectors) {
     shapes.insert(shape);
   }
   EXPECT_EQ(shapes.size(), 16u) << "every combination of four sectors is to be met";
+}
+
+TEST(DiskCrashTest, TearTearsMostWrites) {
+  std::uint64_t torn = 0;
+  for (std::uint64_t seed = 0; seed < kSeeds; seed++) {
+    Disk disk(seed);
+    write(disk, "/f", 0, std::string(4096, 'o'), true);
+    ASSERT_TRUE(disk.sync_directory("/"));
+    write(disk, "/f", 0, std::string(4096, 'n'), false);
+    disk.crash(Disk::Crash::kTear);
+    const std::string bytes = read(disk, "/f");
+    torn += bytes.find('o') != std::string::npos && bytes.find('n') != std::string::npos ? 1 : 0;
+  }
+  EXPECT_GT(torn, kSeeds * 3 / 5);
 }
 
 TEST(DiskCrashTest, TornAppendsLeaveAPrefixZerosOrAShortFile) {
