@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/duration.h"
+#include "base/go_text.h"
 #include "cmd/server/server_config.h"
 #include "cmd/server/server_flags.h"
 #include "fuzz/input.h"
@@ -57,9 +59,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     MAYBE(cmd::complete_server_config(*config).ok());
   }
   for (const std::string& argument : arguments) {
-    MAYBE(cmd::parse_int(argument).ok());
-    MAYBE(cmd::parse_uint(argument).ok());
-    MAYBE(cmd::quoted(argument).empty());
+    MAYBE(base::parse_int(argument).ok());
+    MAYBE(base::parse_uint(argument).ok());
+    MAYBE(base::unquote(argument).has_value());
+    CHECK(base::unquote(base::quote(argument)) == argument);
+    if (const auto duration = base::parse_duration(argument)) {
+      CHECK(base::parse_duration(base::duration_text(*duration)).value() == *duration);
+    }
   }
   return 0;
 }

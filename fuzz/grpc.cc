@@ -46,7 +46,6 @@ void read_texts(std::string_view text) {
   MAYBE(http::valid_header_name(text));
   CHECK(http::valid_header_value(http::encode_grpc_message(text)));
   MAYBE(http::decode_grpc_message(text).empty());
-  MAYBE(http::go_quote(text).empty());
   CHECK(*http::decode_binary_header(http::encode_binary_header(text)) == text);
   MAYBE(http::decode_binary_header(text).ok());
 }
