@@ -16,8 +16,8 @@ constexpr std::size_t kEntryBytesPerBatch = std::size_t{2} << 20;
 constexpr std::size_t kPendingBatchesMax = 1024;
 // --warning-apply-duration's default. operations.md 7.12
 constexpr base::Duration kSlowApply = base::Milliseconds(100);
-// Keys looked at by one slice of a compaction: some 100 us.
-constexpr std::size_t kCompactKeysPerSlice = 1000;
+// Keys looked at by one slice of a compaction: some 150 us where each loses two revisions.
+constexpr std::size_t kCompactKeysPerSlice = 400;
 // Batches that the store has not confirmed, beyond which a compaction waits: entries go first.
 constexpr std::size_t kCompactPendingMax = 64;
 // Batches a hub may be behind before it is told to catch up by itself instead.

@@ -35,10 +35,11 @@ std::vector<env::posix::LaneOnThread> lane_table(unsigned cores) {
     table.push_back({.lane = numbered("io", i), .thread = numbered("io", i)});
   }
   table.push_back({.lane = "raft", .thread = cores <= kFewCores ? "io0" : "raft"});
-  for (const char* lane : {"log", "apply", "store"})
-    table.push_back({.lane = lane, .thread = lane});
+  for (const char* lane : {"log", "apply"}) table.push_back({.lane = lane, .thread = lane});
+  table.push_back({.lane = "store", .thread = "store", .background = true});
   for (unsigned i = 0; i < worker_lanes(cores); i++) {
-    table.push_back({.lane = numbered("worker", i), .thread = numbered("worker", i)});
+    table.push_back(
+        {.lane = numbered("worker", i), .thread = numbered("worker", i), .background = true});
   }
   return table;
 }

@@ -7,6 +7,9 @@
 //                                                 delay heartbeats
 //   log, apply, store: their own always: disk and large entries hold them up
 //   worker0, worker1 (one for every two cores beyond four)
+//
+// Store and workers yield to the others where cores are short: deaths, collection, hashes and new
+// files of the log can wait a moment, a put cannot.
 #pragma once
 
 #include <vector>

@@ -265,6 +265,22 @@ TEST_F(LaneTest, AnIdleLaneTakesNoTime) {
       << "microseconds; a lane that spins takes 100,000";
 }
 
+TEST(RuntimeTest, AThreadOfBackgroundLanesAloneYields) {
+  Runtime runtime({{.lane = "io", .thread = "both"},
+                   {.lane = "store", .thread = "both", .background = true},
+                   {.lane = "worker", .thread = "worker", .background = true}});
+  runtime.start();
+  const auto nice_of = [&](std::string_view lane) {
+    int nice = 0;
+    run_in(runtime.lane(lane), [&] { nice = ::getpriority(PRIO_PROCESS, 0); });
+    return nice;
+  };
+  const int own = ::getpriority(PRIO_PROCESS, 0);
+  EXPECT_EQ(nice_of("io"), own);
+  EXPECT_EQ(nice_of("store"), own);
+  EXPECT_EQ(nice_of("worker"), std::min(own + 5, 19));
+}
+
 TEST(RuntimeTest, JobsPostedBeforeStartWaitForIt) {
   Runtime runtime({{"io", "io"}});
   std::atomic<int> ran = 0;

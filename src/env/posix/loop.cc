@@ -2,12 +2,15 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -19,6 +22,7 @@ thread_local const Loop* current_loop = nullptr;
 
 constexpr base::Duration kSleepMax = base::Seconds(1);
 constexpr std::uint64_t kLoneEventsPerPoll = 8;
+constexpr int kBackgroundNice = 5;  // a third of the weight
 constexpr int kLooksPerTime = 16;
 constexpr std::uint32_t kAwakeInVainMax = 7;
 
@@ -36,6 +40,14 @@ void rest_a_moment() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
+}
+
+// Of the calling thread. Where that is refused, it is as important as any other.
+void yield_to_others() {
+  errno = 0;
+  const auto thread = static_cast<id_t>(::gettid());
+  const int nice = ::getpriority(PRIO_PROCESS, thread);
+  if (errno == 0) MAYBE(::setpriority(PRIO_PROCESS, thread, nice + kBackgroundNice) == 0);
 }
 
 [[noreturn]] void die(const std::string& thread, const char* what) {
@@ -80,6 +92,7 @@ void Loop::start() {
   running_ = true;
   thread_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
+    if (background_) yield_to_others();
     current_loop = this;
     try {
       run();

@@ -80,6 +80,8 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   void start();
+  // Takes back that its thread yields to others (the kernel's niceness): it does until then.
+  void run_in_foreground() { background_ = false; }
   // Ends after the current turn and joins. Not from its own thread.
   void stop();
   // Destroys, unrun, the jobs, hooks and timers left over. False if there were none. They may own
@@ -140,6 +142,7 @@ class Loop {
   base::Duration until_next_timer() const;
 
   const std::string name_;
+  bool background_ = true;
   Clock& clock_;
   std::unique_ptr<boost::asio::io_context> io_;
   std::unique_ptr<Reactor> reactor_;

@@ -88,6 +88,7 @@ Runtime::Runtime(const std::vector<LaneOnThread>& table) : parts_(std::make_uniq
   for (const auto& row : table) {
     for (const auto& lane : parts_->lanes) CHECK_MSG(lane->name() != row.lane, "{}", row.lane);
     Loop& loop = parts_->loop_of_thread(row.thread);
+    if (!row.background) loop.run_in_foreground();
     parts_->lanes.push_back(std::make_unique<LoopLane>(loop, row.lane, parts_->clock));
   }
 }

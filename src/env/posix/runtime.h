@@ -24,6 +24,9 @@ namespace keelson::env::posix {
 struct LaneOnThread {
   std::string lane;
   std::string thread;  // shown by ps and top; its first 15 bytes
+  // Of work that no client's write waits for: a thread of such lanes alone yields to the others
+  // where cores are short.
+  bool background = false;
 };
 
 class Runtime {
