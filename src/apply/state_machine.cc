@@ -190,10 +190,10 @@ bool StateMachine::compact_slice(std::size_t budget) {
   return progress.pending;
 }
 
-bool StateMachine::apply(const raft::Entry& entry) {
+bool StateMachine::apply(const raft::Entry& entry, Life proposed_in) {
   CHECK(batch_ != nullptr);
   batch_->set_applied(entry.index, entry.term);
-  if (entry.type == raft::EntryType::kConfChange) return apply_conf_change(entry);
+  if (entry.type == raft::EntryType::kConfChange) return apply_conf_change(entry, proposed_in);
   CHECK_MSG(entry.type == raft::EntryType::kNormal, "entry {} of type {}", entry.index,
             static_cast<int>(entry.type));
   if (entry.data.empty()) {  // a leader's first entry of its term
@@ -211,7 +211,7 @@ bool StateMachine::apply(const raft::Entry& entry) {
   CHECK_MSG(request->ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size())),
             "entry {} of term {} does not parse", entry.index, entry.term);
   const std::uint64_t id = request->id() != 0 ? request->id() : request->header().id();
-  const bool waiter = proposed_by(id, options_.member_id);
+  const bool waiter = proposed_in == Life::kThis && proposed_by(id, options_.member_id);
   auto answer = dispatch(*request, waiter);
   const bool ok = answer.ok();
   if (!waiter) return ok;
@@ -222,7 +222,7 @@ bool StateMachine::apply(const raft::Entry& entry) {
   return ok;
 }
 
-bool StateMachine::apply_conf_change(const raft::Entry& entry) {
+bool StateMachine::apply_conf_change(const raft::Entry& entry, Life proposed_in) {
   auto decoded = raft::decode_conf_change(entry.data);
   CHECK_MSG(decoded.ok(), "conf change at entry {} does not parse", entry.index);
   raft::ConfChange change = *std::move(decoded);
@@ -240,7 +240,7 @@ bool StateMachine::apply_conf_change(const raft::Entry& entry) {
     answer = base::fail(from(allowed.error()));
   }
   const bool ok = answer.ok();
-  if (proposed_by(change.id, options_.member_id)) {
+  if (proposed_in == Life::kThis && proposed_by(change.id, options_.member_id)) {
     result_.outcomes.push_back({.request_id = change.id,
                                 .answer = std::move(answer),
                                 .revision = keys_.revision(),

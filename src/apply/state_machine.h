@@ -101,8 +101,11 @@ class StateMachine : private mvcc::Leases {
   // One batch of entries. Reads go through `reader` (all older batches); `live_bytes` is what the
   // quota is held against at its start.
   void begin(base::Batch& batch, const base::RevisionReader& reader, std::uint64_t live_bytes);
-  // Next entry of the log. False if it failed, whoever proposed it.
-  bool apply(const raft::Entry& entry);
+  // Next entry of the log. False if it failed, whoever proposed it. Of an entry of a former life
+  // nobody waits for the outcome, even if somebody waits for one of the same id: ids come from the
+  // wall clock, which may have been set back since.
+  enum class Life { kThis, kFormer };
+  bool apply(const raft::Entry& entry, Life proposed_in = Life::kThis);
   // A slice of the compaction under way, about `budget` keys. True while more is left.
   bool compact_slice(std::size_t budget);
   // Ends the batch. The state readers see is `view()` and the snapshots below.
@@ -135,7 +138,7 @@ class StateMachine : private mvcc::Leases {
   std::int64_t lease_of(std::string_view key) const override { return lessor_.lease_of(key); }
   void moved(std::string_view key, std::int64_t previous, std::int64_t id) override;
 
-  bool apply_conf_change(const raft::Entry& entry);
+  bool apply_conf_change(const raft::Entry& entry, Life proposed_in);
   void save_conf_state();
   AnswerResult dispatch(const etcdserverpb::InternalRaftRequest& request, bool waiter);
   AnswerResult put(const etcdserverpb::PutRequest& request);

@@ -203,7 +203,8 @@ void Applier::apply_entries() {
 base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint at) {
   CHECK_EQ(entry.index, applied_index_ + 1);
   if (shared_.on_apply) shared_.on_apply(entry);
-  const bool ok = state_->apply(entry);
+  using Life = apply::StateMachine::Life;
+  const bool ok = state_->apply(entry, entry.index > log_end_ ? Life::kThis : Life::kFormer);
   applied_index_ = entry.index;
   applied_term_ = entry.term;
   const base::TimePoint now = lane_.clock().now();

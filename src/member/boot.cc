@@ -236,11 +236,15 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
   if (!opened) return fail(because("cannot open the store", opened.error()));
   const store::Recovered& recovered = opened->recovered;
 
-  // The newest snapshot that the store reaches.
-  const auto usable = std::find_if(
-      snapshots->rbegin(), snapshots->rend(),
-      [&](const raft::SnapshotMetadata& one) { return one.index <= recovered.applied_index; });
-  if (usable == snapshots->rend()) {
+  // The newest snapshot that the store reaches. Marks may be out of order in a log that an earlier
+  // build of this server wrote.
+  std::erase_if(*snapshots, [&](const raft::SnapshotMetadata& one) {
+    return one.index > recovered.applied_index;
+  });
+  const auto usable =
+      std::max_element(snapshots->begin(), snapshots->end(),
+                       [](const auto& one, const auto& other) { return one.index < other.index; });
+  if (usable == snapshots->end()) {
     return fail(
         error(fmt::format("the store {} ends at log entry {}, before the oldest snapshot {} of the "
                           "write-ahead log {}",

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "env/log.h"
 
@@ -71,18 +72,31 @@ void LogWriter::flush(std::vector<raft::Message> responses) {
 }
 
 void LogWriter::save_snapshot(SnapshotWork work) {
-  // The file first, where it may block; its record only once the file is durable.
-  shared_.any_worker().post([this, work = std::move(work)]() mutable {
-    wal::Snapshotter snapshotter(files_, snap_directory_);
-    const auto before = shared_.clock->now();
-    must(snapshotter.save(work.snapshot), "snapshot file");
-    const auto took = shared_.clock->now() - before;
-    shared_.metrics.snapshot_sync_seconds.observe(took);
-    shared_.metrics.snapshot_save_seconds.observe(took);
-    lane_.post([this, snapshot = std::move(work.snapshot)]() mutable {
-      if (!stopped_) record_snapshot(std::move(snapshot));
-    });
+  lane_.post([this, work = std::move(work)]() mutable {
+    next_snapshot_ = std::move(work.snapshot);
+    save_next_snapshot();
   });
+}
+
+void LogWriter::save_next_snapshot() {
+  if (stopped_ || saving_ || !next_snapshot_) return;
+  saving_ = true;
+  // The file first, where it may block; its record only once the file is durable.
+  shared_.any_worker().post(
+      [this, snapshot = *std::exchange(next_snapshot_, std::nullopt)]() mutable {
+        wal::Snapshotter snapshotter(files_, snap_directory_);
+        const auto before = shared_.clock->now();
+        must(snapshotter.save(snapshot), "snapshot file");
+        const auto took = shared_.clock->now() - before;
+        shared_.metrics.snapshot_sync_seconds.observe(took);
+        shared_.metrics.snapshot_save_seconds.observe(took);
+        lane_.post([this, snapshot = std::move(snapshot)]() mutable {
+          saving_ = false;
+          if (stopped_) return;
+          record_snapshot(std::move(snapshot));
+          save_next_snapshot();
+        });
+      });
 }
 
 void LogWriter::record_snapshot(raft::Snapshot snapshot) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "env/channel.h"
@@ -42,7 +43,8 @@ class LogWriter {
   LogWriter& operator=(const LogWriter&) = delete;
 
   env::Channel<AppendWork>& inbox() { return inbox_; }
-  // From any lane.
+  // From any lane. One after the other: marks of the log that were out of order would name a start
+  // that has been purged. One that waits gives way to a newer one.
   void save_snapshot(SnapshotWork work);
 
   // Begins to prepare files and to purge old ones. On the log lane, once.
@@ -53,6 +55,7 @@ class LogWriter {
  private:
   void on_work(std::vector<AppendWork> works);
   void flush(std::vector<raft::Message> responses);
+  void save_next_snapshot();
   void record_snapshot(raft::Snapshot snapshot);
   void prepare_spare();
   void spare_failed(const wal::Error& error);
@@ -67,6 +70,8 @@ class LogWriter {
   const std::string wal_directory_;
   const std::string snap_directory_;
   bool stopped_ = false;
+  bool saving_ = false;                          // a worker has a snapshot
+  std::optional<raft::Snapshot> next_snapshot_;  // waits for that
   env::Channel<AppendWork> inbox_;
 };
 

@@ -48,19 +48,25 @@ class MemberTest : public ::testing::Test {
   void start() { ASSERT_EQ(try_start(), ""); }
   // Why it does not start, "" if it does.
   std::string try_start() {
+    if (const std::string refusal = make(); !refusal.empty()) return refusal;
+    return world_.run_until([&] { return ready_; }, Seconds(10)) ? "" : "not ready";
+  }
+  std::string make() {
+    std::vector<env::Lane*> workers;
+    for (int i = 0; i < workers_; i++) workers.push_back(&host_.lane("worker" + std::to_string(i)));
     auto made = Member::make(config_, host_.disk(), host_.clock(),
                              {.io = {&host_.lane("io0"), &host_.lane("io1")},
                               .raft = &host_.lane("raft"),
                               .log = &host_.lane("log"),
                               .apply = &host_.lane("apply"),
                               .store = &host_.lane("store"),
-                              .workers = {&host_.lane("worker0")}},
+                              .workers = workers},
                              world_.random().next());
     if (!made) return made.error().text;
     member_ = *std::move(made);
-    bool ready = false;
-    member_->start([&ready] { ready = true; });
-    return world_.run_until([&] { return ready; }, Seconds(10)) ? "" : "not ready";
+    ready_ = false;
+    member_->start([this] { ready_ = true; });
+    return "";
   }
   void crash(Disk::Crash mode) {
     host_.kill(mode);
@@ -125,6 +131,8 @@ class MemberTest : public ::testing::Test {
   env::simulated::World world_{1};
   env::simulated::Host& host_;
   Config config_;
+  int workers_ = 1;
+  bool ready_ = false;
   std::unique_ptr<Member> member_;
 };
 
@@ -235,6 +243,38 @@ TEST_F(MemberTest, SnapshotsComeEverySnapshotCountAndNeverAheadOfTheStore) {
   start();
   EXPECT_GT(marks->back().index, 100u);
   EXPECT_EQ(view()->keys.revision, 201);
+}
+
+// Two workers, and one file takes long: the later snapshot would be marked first, and a start,
+// which takes the last mark, would look for a file of the log that is purged.
+TEST_F(MemberTest, SnapshotsAreMarkedInTheirOrder) {
+  workers_ = 2;
+  config_.snapshot_count = 1;
+  config_.snapshots_max = 0;
+  config_.wals_max = 0;
+  config_.store.checkpoint_interval = Milliseconds(1);
+  start();
+  for (int i = 0; i < 600; i++) put("k", "v");
+  const auto marks = wal::valid_snapshots(host_.disk(), "/data/member/wal");
+  ASSERT_TRUE(marks.ok());
+  EXPECT_GT(marks->size(), 50u);
+  for (std::size_t i = 1; i < marks->size(); i++) {
+    EXPECT_LT((*marks)[i - 1].index, (*marks)[i].index);
+  }
+}
+
+// The ids of requests come from the wall clock. A machine without a battery starts it anew, and the
+// entries it finds have the ids of what it proposes next.
+TEST_F(MemberTest, EntriesOfAFormerLifeAnswerNobody) {
+  config_.store.checkpoint_interval = Seconds(3600);
+  const auto began = world_.now();
+  start();
+  EXPECT_EQ(put("a", "1", 1), "2");
+  EXPECT_EQ(put("a", "2", 1), "3");
+  crash(Disk::Crash::kKeepAll);
+  host_.set_wall_offset(began - world_.now());
+  ASSERT_EQ(make(), "");
+  EXPECT_EQ(put("b", "3", 1), "4");  // not "2"
 }
 
 // D7 broken on purpose: the log is released and purged while the store's checkpoint lies behind,
