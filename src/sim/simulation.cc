@@ -44,6 +44,8 @@ Simulation::Simulation(const RunOptions& options)
   node_->host().disk().set_cold_one_in(random_.one_in(3) ? 0 : 1 + random_.below(6));
   make_clients();
   make_watchers();
+  wall_clock_ = static_cast<WallClock>(random_.below(3));
+  first_start_ = world_.now();
 }
 
 Simulation::~Simulation() {
@@ -163,9 +165,19 @@ KillPlan Simulation::random_plan() {
           .mode = random_crash()};
 }
 
+// A machine may come up with any time of day: without a battery, with the same one each time.
+void Simulation::set_wall_clock() {
+  if (wall_clock_ == WallClock::kRight) return;
+  const auto since_start = world_.now() - first_start_;
+  const bool again = wall_clock_ == WallClock::kBeginsAnew;
+  node_->host().set_wall_offset((again ? base::Duration(0) : random_time(base::Seconds(20))) -
+                                since_start);
+}
+
 void Simulation::start_node() {
   for (int attempt = 0; going_on(); attempt++) {
     if (attempt < 6 && random_.one_in(4)) node_->kill_at(random_plan());
+    set_wall_clock();
     const std::string refusal = node_->start();
     if (!refusal.empty() && node_->state() != Node::State::kDead) {
       return checker_.violate("the member does not start: " + refusal);

@@ -55,6 +55,7 @@ class Simulation {
   void make_watchers();
   // Starts the node, again and again if it is killed meanwhile; until it is ready.
   void start_node();
+  void set_wall_clock();
   // Lets it work and brings it down, some way or other.
   void trouble();
   void end_life(Node::Crash mode_of_stopped);
@@ -68,6 +69,8 @@ class Simulation {
   Node::Crash random_crash();
   KillPlan random_plan();
 
+  enum class WallClock { kRight, kBeginsAnew, kJumps };  // at each start
+
   const RunOptions options_;
   env::simulated::World world_;
   base::Random random_;
@@ -77,6 +80,8 @@ class Simulation {
   Checker checker_;
   Workload workload_;
   std::unique_ptr<Node> node_;
+  WallClock wall_clock_ = WallClock::kRight;
+  base::TimePoint first_start_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Watcher>> watchers_;
 };

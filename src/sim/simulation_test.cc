@@ -44,7 +44,8 @@ TEST(Simulation, WhatIsRareIsMet) {
 
 // What simulation found: each seed failed before its fix (docs/bugs.md).
 TEST(Simulation, SeedsThatFailedOnce) {
-  for (const std::uint64_t seed : {1, 10, 20, 39, 150, 192, 409, 414, 432, 440, 543, 869, 886}) {
+  for (const std::uint64_t seed : {1, 10, 20, 39, 150, 160, 192, 234, 275, 389, 409, 414, 432, 440,
+                                   469, 543, 869, 886, 2613}) {
     const Verdict verdict = Simulation({.seed = seed}).run();
     EXPECT_TRUE(verdict.ok()) << "seed " << seed << ": " << verdict.violation << "\n"
                               << verdict.story;
