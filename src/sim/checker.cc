@@ -347,6 +347,7 @@ void Checker::check_renewal(const Operation& operation, std::string_view message
   // The life that was renewed: if it was over soon, and not for a client's wish, then too early.
   for (const Model::Lease& life : model_.leases().at(id)) {
     if (life.expired && life.granted <= operation.low && life.revoked > operation.low &&
+        life.revoked_at >= operation.asked &&
         life.revoked_at < operation.asked + base::Seconds(life.ttl)) {
       return violate(fmt::format("lease {} ended though #{} renewed it", id, operation.id));
     }
