@@ -85,7 +85,7 @@ class DefragmentCall : public RequestHandler<etcdserverpb::DefragmentRequest> {
  private:
   void run(std::string_view) override {
     member::Shared& shared = context_.front.shared();
-    shared.store_lane->post([&shared] { shared.store_keeper->collect(); });
+    shared.store_lane->post([&shared] { shared.store_keeper->reclaim(); });
     answer("");
   }
 };

@@ -387,6 +387,25 @@ TEST_F(MemberTest, TheStoreIsAskedWithAllThatIsPublished) {
   }
 }
 
+// Defragment on a member where nothing else happens: the little that is dead, in a segment that has
+// not ended, is reclaimed all the same.
+TEST_F(MemberTest, WhatIsDeadIsReclaimedWhenAskedForThoughNothingIsWritten) {
+  config_.store.segment_bytes = std::uint64_t{1} << 20;
+  start();
+  for (int i = 0; i < 300; i++) put("k" + std::to_string(i % 10), std::string(1000, 'n'));
+  ASSERT_NE(compact(301), "failed");
+  world_.run_for(Seconds(5));
+  const std::string before = all();
+  ASSERT_GT(view()->space.file_bytes, std::uint64_t{300'000});
+  host_.lane("store").post([&] { member_->shared().store_keeper->reclaim(); });
+  world_.run_for(Seconds(5));
+  EXPECT_LT(view()->space.file_bytes, std::uint64_t{30'000});
+  EXPECT_EQ(all(), before);
+  crash(Disk::Crash::kRandom);
+  start();
+  EXPECT_EQ(all(), before);
+}
+
 // P3: the apply lane waits for the store, raft does not.
 TEST_F(MemberTest, WhatIsNotYetInTheStoreIsBoundedAndStaysReadable) {
   config_.pending_bytes_max = 1000;

@@ -84,7 +84,9 @@ void StoreKeeper::arm_checkpoint() {
     const auto before = store_->synced_applied_index();
     const auto now = lane_.clock().now();
     if (store_->checkpoint_due(now)) checkpoint(now);
-    if (store_->synced_applied_index() != before) note();
+    if (store_->synced_applied_index() == before) return;
+    note();
+    if (!waiting_) step();  // what this checkpoint allows: nothing may be appended for long
   });
 }
 
@@ -96,8 +98,10 @@ void StoreKeeper::look_at_space() {
   short_of_space_ = short_of_space;
 }
 
-void StoreKeeper::collect() {
-  if (!waiting_ && !stopped_) step();
+void StoreKeeper::reclaim() {
+  if (stopped_) return;
+  store_->reclaim();
+  if (!waiting_) step();
 }
 
 void StoreKeeper::step() {
@@ -109,8 +113,11 @@ void StoreKeeper::step() {
 void StoreKeeper::after_step(base::Result<store::Step> step) {
   if (!step) stop_process(fmt::format("store: background work: {}", step.error().message()));
   look_at_space();
-  const bool goes_on = step->again && *step->again <= lane_.clock().now();
-  if (!goes_on && is_outdated()) note();
+  const auto now = lane_.clock().now();
+  const bool is_due = store_->checkpoint_due(now);  // background work may want one
+  if (is_due) checkpoint(now);
+  const bool goes_on = step->again && *step->again <= now;
+  if (is_due || (!goes_on && is_outdated())) note();
   if (step->wait) {
     waiting_ = true;
     shared_.any_worker().post([this, wait = std::move(step->wait)]() mutable {
@@ -120,8 +127,8 @@ void StoreKeeper::after_step(base::Result<store::Step> step) {
         if (!stopped_) after_step(store_->waited(std::move(outcome), lane_.clock().now()));
       });
     });
-  } else if (step->again) {
-    step_timer_ = lane_.at(*step->again, [this] {
+  } else if (step->again || is_due) {
+    step_timer_ = lane_.at(step->again.value_or(now), [this] {
       step_timer_ = 0;
       this->step();
     });

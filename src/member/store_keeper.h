@@ -47,8 +47,8 @@ class StoreKeeper {
   env::Channel<StoreWork>& inbox() { return inbox_; }
   // For jobs that ask the store itself (Front::on_store), on the store lane.
   store::Store& store() { return *store_; }
-  // A collection is wanted now (Defragment): looks for work at once.
-  void collect();
+  // Defragment: what is dead is reclaimed, in the background, as far as it can be.
+  void reclaim();
 
  private:
   void on_work(std::vector<StoreWork> works);

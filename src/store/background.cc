@@ -157,11 +157,23 @@ bool Store::Impl::begin_paced() {
     sealing_ = std::make_unique<Sealing>(*this, i);
     return true;
   }
+  if (reclaiming_ == Reclaiming::kBegun && dying_.empty()) reclaim_tail();
   if (const auto window = window_due()) {
     collection_ = std::make_unique<Collection>(*this, *window);
     return true;
   }
+  if (reclaiming_ == Reclaiming::kCollecting) reclaiming_ = Reclaiming::kNo;
   return false;
+}
+
+// A tail is not collected; one with enough of the dead is ended first.
+void Store::Impl::reclaim_tail() {
+  if (rows_.back().deaths.bytes() < options_.reclaim_gain_bytes) {
+    reclaiming_ = Reclaiming::kCollecting;
+    return;
+  }
+  reclaiming_ = Reclaiming::kTailEnds;
+  dirty_ = true;  // so that a checkpoint comes
 }
 
 std::optional<Window> Store::Impl::window_due() const {
@@ -176,6 +188,9 @@ std::optional<Window> Store::Impl::window_due() const {
                           .live_bytes = records - row.deaths.bytes()});
     files += candidates.back().file_bytes;
     live += candidates.back().live_bytes;
+  }
+  if (reclaiming_ == Reclaiming::kCollecting) {
+    return choose_window(candidates, options_.reclaim_gain_bytes, volume_.segment_bytes());
   }
   const double limit =
       volume_.is_short() ? options_.files_over_live_near_reserve : options_.files_over_live;

@@ -67,6 +67,62 @@ TEST(Background, CollectionFreesTheDeadAndKeepsTheLiving) {
   EXPECT_EQ(world.store().space().live_bytes, after.live_bytes);
 }
 
+// Of a store however small: the manifest's two slots, headers, footers, the bucket log.
+constexpr std::uint64_t kOverheadBytes = 8192;
+
+// As much as a collection would not begin for, in sealed segments and in the tail, is reclaimed
+// when it is asked for.
+TEST(Background, ReclaimTakesWhatIsBelowTheThresholds) {
+  World world;
+  world.options().collection_gain_bytes = std::uint64_t{1} << 20;
+  world.options().reclaim_gain_bytes = 512;
+  ASSERT_TRUE(world.open());
+  fill(world, 40);
+  for (int i = 0; i < 8; i++) world.put("tail", std::string(200, 't'));  // seven die in the tail
+  world.compact(world.truth().revision);
+  ASSERT_TRUE(world.commit() && world.checkpoint() && world.settle());
+  const auto before = world.store().space();
+  ASSERT_GT(before.file_bytes, 10 * before.live_bytes);
+  ASSERT_EQ(world.store().stats().collections, 0u);
+
+  world.store().reclaim();
+  ASSERT_TRUE(world.settle()) << world.error();
+  ASSERT_TRUE(world.store().checkpoint_due(world.now())) << "the tail is to be ended";
+  ASSERT_TRUE(world.checkpoint() && world.settle()) << world.error();
+  const auto after = world.store().space();
+  EXPECT_LE(after.live_bytes, before.live_bytes) << "checkpoints count as live while they lie there";
+  EXPECT_LT(after.file_bytes, 2 * after.live_bytes + kOverheadBytes);
+  EXPECT_EQ(world.check(), "");
+  // And then it is as ever: what dies now waits for its thresholds.
+  const auto collections = world.store().stats().collections;
+  fill(world, 10);
+  world.compact(world.truth().revision);
+  ASSERT_TRUE(world.commit() && world.checkpoint() && world.settle());
+  EXPECT_FALSE(world.store().checkpoint_due(world.now()));
+  EXPECT_EQ(world.store().stats().collections, collections);
+  ASSERT_TRUE(world.reopen()) << world.error();
+  EXPECT_EQ(world.check_loaded(), "");
+}
+
+// Asked for before the store knows who is dead: it waits for them.
+TEST(Background, ReclaimWaitsForDeathsThatAreNotSettled) {
+  World world;
+  world.options().collection_gain_bytes = std::uint64_t{1} << 20;
+  world.options().reclaim_gain_bytes = 512;
+  ASSERT_TRUE(world.open());
+  fill(world, 40);
+  world.compact(world.truth().revision);
+  ASSERT_TRUE(world.commit());
+  world.store().reclaim();
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.store().stats().collections, 0u);
+  ASSERT_TRUE(world.checkpoint() && world.settle());
+  if (world.store().checkpoint_due(world.now())) ASSERT_TRUE(world.checkpoint() && world.settle());
+  EXPECT_GT(world.store().stats().collections, 0u);
+  EXPECT_LT(world.store().space().file_bytes,
+            2 * world.store().space().live_bytes + kOverheadBytes);
+}
+
 TEST(Background, ASnapshotKeepsItsFiles) {
   World world;
   ASSERT_TRUE(world.open());

@@ -119,6 +119,7 @@ void Store::Impl::publish_table() {
 
 bool Store::Impl::checkpoint_due(base::TimePoint now) const {
   if (!dirty_) return false;
+  if (reclaiming_ == Reclaiming::kTailEnds) return true;
   return bytes_since_checkpoint_ >= options_.checkpoint_bytes || !last_checkpoint_at_ ||
          now - *last_checkpoint_at_ >= options_.checkpoint_interval;
 }
@@ -152,7 +153,9 @@ base::Result<> Store::Impl::checkpoint(base::TimePoint now, base::WallTime wall_
     dead_names_.push_back(log_name(old_log_->id()));
     old_log_.reset();
   }
-  if (tail_end_ > volume_.segment_bytes() && tail_->size() > 0) {
+  const bool ends = reclaiming_ == Reclaiming::kTailEnds;
+  if (ends) reclaiming_ = Reclaiming::kCollecting;
+  if ((tail_end_ > volume_.segment_bytes() || ends) && tail_->size() > 0) {
     RETURN_IF_ERROR(remember(roll(wall_now)));
     publish_table();
   }
@@ -315,6 +318,7 @@ void Store::mark_dead(std::span<const base::Revision> revisions) { impl_->mark_d
 base::Result<Step> Store::step(base::TimePoint now, base::WallTime wall_now) {
   return impl_->step(now, wall_now);
 }
+void Store::reclaim() { impl_->reclaim(); }
 base::Result<Step> Store::waited(base::Result<> outcome, base::TimePoint now) {
   return impl_->waited(std::move(outcome), now);
 }

@@ -82,6 +82,7 @@ struct Options {
   double files_over_live = 1.6;
   double files_over_live_near_reserve = 1.4;
   std::uint64_t collection_gain_bytes = std::uint64_t{4} << 20;
+  std::uint64_t reclaim_gain_bytes = std::uint64_t{64} << 10;  // of a window, after reclaim()
   std::size_t collection_slice_bytes = 200 * 1024;
   base::Duration collection_rest = std::chrono::microseconds(2500);
   std::uint64_t cut_bytes = std::uint64_t{4} << 20;  // dead files are cut in such steps
@@ -207,6 +208,10 @@ class Store {
   // files, the reserve. At most some 200 us of work or one paced write.
   base::Result<Step> step(base::TimePoint now, base::WallTime wall_now);
   base::Result<Step> waited(base::Result<> outcome, base::TimePoint now);
+  // What is dead now is to be reclaimed as far as it can be, below the thresholds of Options too:
+  // the steps to come collect until nothing worth a few pages is left. The tail is ended for it if
+  // it holds such; that takes a checkpoint, for which checkpoint_due() asks. Step at once.
+  void reclaim();
 
   // Revisions up to here are in an archive; kept in the manifest for later use.
   base::Result<> set_archived_to(std::int64_t revision);

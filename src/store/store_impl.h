@@ -70,6 +70,7 @@ class Store::Impl {
   // background.cc
   base::Result<Step> step(base::TimePoint now, base::WallTime wall_now);
   base::Result<Step> waited(base::Result<> outcome, base::TimePoint now);
+  void reclaim() { reclaiming_ = Reclaiming::kBegun; }
 
  private:
   friend class Store;
@@ -130,6 +131,7 @@ class Store::Impl {
   base::Result<bool> step_log_rewrite(base::WallTime wall_now);
   base::Result<> copy_buckets();
   bool begin_paced();
+  void reclaim_tail();
   std::optional<Window> window_due() const;
   base::Result<std::optional<Step>> step_paced(base::TimePoint now, base::WallTime wall_now);
 
@@ -198,6 +200,11 @@ class Store::Impl {
   bool waiting_ = false;  // for waited()
   std::optional<base::TimePoint> rest_until_;
   std::optional<base::TimePoint> next_maintain_at_;
+  // kBegun --all deaths settled, the tail holds dead--> kTailEnds --checkpoint--> kCollecting
+  //        --all deaths settled, it does not----------------------------------/
+  // kCollecting --no window left--> kNo
+  enum class Reclaiming : std::uint8_t { kNo, kBegun, kTailEnds, kCollecting };
+  Reclaiming reclaiming_ = Reclaiming::kNo;
 
   std::shared_ptr<ReadCounters> counters_ = std::make_shared<ReadCounters>();
   std::shared_ptr<const SegmentTable> table_;
