@@ -1,6 +1,11 @@
 #include "api/lease.h"
 
+#include <algorithm>
 #include <deque>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <vector>
 
 #include "api/encode.h"
 #include "api/proposing.h"
@@ -12,7 +17,7 @@ namespace {
 
 // Beyond these an answer is made by a worker: a job of an io lane stays short.
 constexpr std::size_t kKeysHereMax = 1000;
-constexpr std::size_t kLeasesHereMax = 5000;
+constexpr std::size_t kLeasesHereMax = 2000;
 // Requests of one keep-alive stream that wait for their turn; beyond it the client is not read.
 constexpr std::size_t kPendingMax = 1024;
 constexpr std::size_t kUnsentBytesMax = std::size_t{1} << 20;
@@ -165,31 +170,73 @@ class LeaseTimeToLiveCall : public RequestHandler<etcdserverpb::LeaseTimeToLiveR
   }
 };
 
+// On the leader soonest end first, as etcd has it, elsewhere in any order. The raft lane is asked
+// for the ends of a few thousand at a time, and of many a worker gathers and sorts.
 class LeaseLeasesCall : public RequestHandler<etcdserverpb::LeaseLeasesRequest> {
  public:
   using RequestHandler::RequestHandler;
 
  private:
-  // On the leader soonest end first, as etcd has it; but the raft lane is not asked to sort many.
+  struct List {
+    std::vector<lease::LeaseId> ids;
+    std::vector<base::TimePoint> ends;  // of the first of them; at last of all
+
+    void sort() {
+      std::vector<std::size_t> order(ids.size());
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+        return std::pair(ends[a], ids[a]) < std::pair(ends[b], ids[b]);
+      });
+      std::vector<lease::LeaseId> sorted;
+      sorted.reserve(ids.size());
+      for (const std::size_t i : order) sorted.push_back(ids[i]);
+      ids = std::move(sorted);
+    }
+  };
+
   void run(std::string_view) override {
     const auto view = context_.front.view();
-    const Header header = context_.header(*view);
-    if (view->leases.size() > kLeasesHereMax) {
-      waiting_ =
-          context_.front.on_worker([this, header, leases = view->leases]() mutable -> base::Job {
-            return [this, message = encode(header, leases.ids())]() mutable {
-              waiting_ = 0;
-              answer(std::move(message));
-            };
-          });
-      return;
+    header_ = context_.header(*view);
+    if (view->leases.size() <= kLeasesHereMax) {
+      list_->ids = view->leases.ids();
+      return ask();
     }
-    waiting_ = context_.front.leases([this, header, view](std::vector<lease::LeaseId> ids) {
-      waiting_ = 0;
-      if (ids.empty()) ids = view->leases.ids();  // another leads, or nobody
-      answer(encode(header, ids));
+    waiting_ = context_.front.on_worker([this, list = list_, leases = view->leases]() -> base::Job {
+      list->ids = leases.ids();
+      return [this] {
+        waiting_ = 0;
+        ask();
+      };
     });
   }
+
+  void ask() {
+    const auto rest = std::span(list_->ids).subspan(list_->ends.size());
+    if (rest.empty()) return end(true);
+    const auto some = rest.first(std::min(rest.size(), kLeasesHereMax));
+    waiting_ = context_.front.lease_ends(
+        {some.begin(), some.end()}, [this](const std::vector<base::TimePoint>& ends) {
+          waiting_ = 0;
+          if (ends.empty()) return end(false);
+          list_->ends.insert(list_->ends.end(), ends.begin(), ends.end());
+          ask();
+        });
+  }
+
+  void end(bool ends_are_known) {
+    const auto make = [list = list_, header = header_, ends_are_known] {
+      if (ends_are_known) list->sort();
+      return encode(header, list->ids);
+    };
+    if (list_->ids.size() <= kLeasesHereMax) return answer(make());
+    waiting_ = context_.front.on_worker([this, make]() -> base::Job {
+      return [this, message = make()]() mutable {
+        waiting_ = 0;
+        answer(std::move(message));
+      };
+    });
+  }
+
   static std::string encode(const Header& header, const std::vector<lease::LeaseId>& ids) {
     std::string out = header_only(header);
     for (const lease::LeaseId id : ids) {
@@ -199,6 +246,9 @@ class LeaseLeasesCall : public RequestHandler<etcdserverpb::LeaseLeasesRequest> 
     }
     return out;
   }
+
+  Header header_;
+  std::shared_ptr<List> list_ = std::make_shared<List>();  // a worker's, or ours, by turns
 };
 
 }  // namespace

@@ -115,7 +115,7 @@ void Front::fail(Ticket ticket, Errc errc) {
         using Done = std::decay_t<decltype(done)>;
         if constexpr (std::is_same_v<Done, ReplyJob>) {
           done(base::fail(Failure(errc)));
-        } else if constexpr (std::is_same_v<Done, LeasesJob>) {
+        } else if constexpr (std::is_same_v<Done, LeaseEndsJob>) {
           done({});
         } else if constexpr (!std::is_same_v<Done, base::Function<void(base::Job)>>) {
           done(base::fail(errc));
@@ -440,17 +440,18 @@ void Front::on(const TimeToLiveAnswer& message) {
   done(base::fail(Errc::kLeaseNotFound));
 }
 
-Ticket Front::leases(LeasesJob done) {
+Ticket Front::lease_ends(std::vector<lease::LeaseId> ids, LeaseEndsJob done) {
   const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
-  if (!stopped_ && !ask_raft(AskLeases{.front = number_, .ticket = ticket})) {
+  if (!stopped_ &&
+      !ask_raft(AskLeaseEnds{.front = number_, .ticket = ticket, .ids = std::move(ids)})) {
     fail_soon(ticket, Errc::kTooManyRequests);
   }
   return ticket;
 }
 
-void Front::on(LeasesAnswer message) {
+void Front::on(LeaseEndsAnswer message) {
   if (auto waiting = take(message.ticket)) {
-    std::get<LeasesJob>(waiting->done)(std::move(message.ids));
+    std::get<LeaseEndsJob>(waiting->done)(std::move(message.ends));
   }
 }
 

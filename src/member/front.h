@@ -69,8 +69,9 @@ class Front {
   using RenewJob = base::Function<void(base::Result<base::Seconds, Errc>)>;
   // Time left (negative: expired and not revoked yet); kLeaseNotFound.
   using TimeToLiveJob = base::Function<void(base::Result<base::Duration, Errc>)>;
-  // All ids, soonest end first.
-  using LeasesJob = base::Function<void(std::vector<lease::LeaseId>)>;
+  // In the order asked for, max() for one that the leader does not know (yet); empty if another
+  // leads, or nobody.
+  using LeaseEndsJob = base::Function<void(std::vector<base::TimePoint>)>;
 
   Front(env::Lane& lane, std::uint32_t number, Shared& shared);
   ~Front();
@@ -114,7 +115,8 @@ class Front {
   // api.md 4.1. kNotPrimaryLessor, kNoLeader, kTimeoutApplied, kStopped.
   Ticket renew(lease::LeaseId id, RenewJob done);
   Ticket time_to_live(lease::LeaseId id, TimeToLiveJob done);
-  Ticket leases(LeasesJob done);
+  // When leases end. A few thousand at a time, for it is a job of the raft lane.
+  Ticket lease_ends(std::vector<lease::LeaseId> ids, LeaseEndsJob done);
 
   // Runs `work` on a worker lane, where it may block, and what it returns on this lane afterwards.
   Ticket on_worker(base::Function<base::Job()> work);
@@ -138,7 +140,7 @@ class Front {
   }
 
  private:
-  using Continuation = std::variant<ReplyJob, ViewJob, RenewJob, TimeToLiveJob, LeasesJob,
+  using Continuation = std::variant<ReplyJob, ViewJob, RenewJob, TimeToLiveJob, LeaseEndsJob,
                                     base::Function<void(base::Job)>>;
   struct Waiting {
     Continuation done;
@@ -163,7 +165,7 @@ class Front {
   void on(const ReadIndexAnswer& message);
   void on(const RenewAnswer& message);
   void on(const TimeToLiveAnswer& message);
-  void on(LeasesAnswer message);
+  void on(LeaseEndsAnswer message);
   void on(const ProposalRefused& message);
   void on(const LeaderNotice& message);
 

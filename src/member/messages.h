@@ -46,11 +46,14 @@ struct AskTimeToLive {
   Ticket ticket = 0;
   lease::LeaseId id = 0;
 };
-struct AskLeases {
+// When these leases end.
+struct AskLeaseEnds {
   std::uint32_t front = 0;
   Ticket ticket = 0;
+  std::vector<lease::LeaseId> ids;
 };
-using FrontRequest = std::variant<Proposal, ReadIndexRequest, RenewLease, AskTimeToLive, AskLeases>;
+using FrontRequest =
+    std::variant<Proposal, ReadIndexRequest, RenewLease, AskTimeToLive, AskLeaseEnds>;
 
 // --- to RaftDriver, from the other lanes. Answers to what it asked for, so their number is
 // bounded.
@@ -98,9 +101,10 @@ struct TimeToLiveAnswer {
   bool found = false;
   base::Duration remaining{0};
 };
-struct LeasesAnswer {
+struct LeaseEndsAnswer {
   Ticket ticket = 0;
-  std::vector<lease::LeaseId> ids;
+  std::vector<base::TimePoint> ends;  // in the order asked for, max() for one it does not know;
+                                      // none if it does not lead
 };
 struct ProposalRefused {
   Ticket ticket = 0;
@@ -112,6 +116,6 @@ struct LeaderNotice {
   raft::Term term = 0;
 };
 using FrontMessage = std::variant<AppliedBatch, ReadIndexAnswer, RenewAnswer, TimeToLiveAnswer,
-                                  LeasesAnswer, ProposalRefused, LeaderNotice>;
+                                  LeaseEndsAnswer, ProposalRefused, LeaderNotice>;
 
 }  // namespace keelson::member

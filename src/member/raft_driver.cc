@@ -370,9 +370,15 @@ void RaftDriver::on(const AskTimeToLive& request) {
   shared_.fronts[request.front]->inbox().push_always(answer);
 }
 
-void RaftDriver::on(const AskLeases& request) {
-  shared_.fronts[request.front]->inbox().push_always(
-      LeasesAnswer{.ticket = request.ticket, .ids = deadlines_.by_deadline()});
+void RaftDriver::on(const AskLeaseEnds& request) {
+  LeaseEndsAnswer answer{.ticket = request.ticket, .ends = {}};
+  if (deadlines_.leading()) {
+    for (const lease::LeaseId id : request.ids) {
+      const auto end = deadlines_.remaining(id, base::TimePoint{});
+      answer.ends.push_back(end ? base::TimePoint(*end) : base::TimePoint::max());
+    }
+  }
+  shared_.fronts[request.front]->inbox().push_always(std::move(answer));
 }
 
 // --- requests of the member's own

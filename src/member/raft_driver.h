@@ -66,7 +66,7 @@ class RaftDriver {
   void on(const ReadIndexRequest& request);
   void on(const RenewLease& request);
   void on(const AskTimeToLive& request);
-  void on(const AskLeases& request);
+  void on(const AskLeaseEnds& request);
   void on(Persisted event);
   void on(AppliedNotice event);
   void on(SnapshotSaved event);
