@@ -174,6 +174,7 @@ TEST(Metrics, HaveAllFamiliesThatDashboardsLookFor) {
       "etcd_grpc_proxy_events_coalescing_total",
       "etcd_grpc_proxy_watchers_coalescing_total",
       "etcd_mvcc_db_open_read_transactions",
+      "etcd_debugging_auth_revision",
       "etcd_mvcc_db_total_size_in_bytes",
       "etcd_mvcc_db_total_size_in_use_in_bytes",
       "etcd_mvcc_delete_total",

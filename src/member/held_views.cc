@@ -37,6 +37,7 @@ std::unique_ptr<HeldViews::Hold> HeldViews::hold(const View& view, base::Job on_
   while (place != held_.begin() && std::prev(place)->batch > batch) --place;
   const auto entry = held_.insert(
       place, {.batch = batch, .since = lane_.clock().now(), .on_ended = std::move(on_ended)});
+  oldest_.count(1);
   tell_oldest();
   arm();
   return std::make_unique<Hold>(*this, entry);
@@ -44,6 +45,7 @@ std::unique_ptr<HeldViews::Hold> HeldViews::hold(const View& view, base::Job on_
 
 void HeldViews::release(Entries::iterator entry) {
   (entry->told ? told_ : held_).erase(entry);
+  oldest_.count(-1);
   tell_oldest();
 }
 

@@ -41,8 +41,13 @@ class OldestViews {
   // No lane holds an older one.
   bool is_oldest(std::uint64_t batch) const;
 
+  // Holds of all lanes, for a gauge.
+  void count(std::int64_t change) { held_.fetch_add(change, std::memory_order_relaxed); }
+  std::int64_t held() const { return held_.load(std::memory_order_relaxed); }
+
  private:
   std::array<std::atomic<std::uint64_t>, kRequestLanes> oldest_;
+  std::atomic<std::int64_t> held_ = 0;
 };
 
 class HeldViews {

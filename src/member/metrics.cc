@@ -56,7 +56,10 @@ Metrics::Metrics() : Metrics(std::make_shared<prometheus::Registry>()) {}
 Metrics::Metrics(std::shared_ptr<prometheus::Registry> shared)
     : registry(std::move(shared)),
       wal_fsync_seconds(histogram(*registry, "etcd_disk_wal_fsync_duration_seconds",
-                                  "Time a write and sync of the write-ahead log took.",
+                                  "Time a sync of the write-ahead log took.",
+                                  exponential(0.001, 2, 14))),
+      wal_write_seconds(histogram(*registry, "etcd_disk_wal_write_duration_seconds",
+                                  "Time a write to the write-ahead log took.",
                                   exponential(0.001, 2, 14))),
       wal_write_bytes(gauge(*registry, "etcd_disk_wal_write_bytes_total",
                             "Bytes written to the write-ahead log.")),

@@ -84,6 +84,7 @@ class Metrics {
   // Others who can tell a scrape something. Filled before the lanes run; they outlive the lanes.
   std::vector<const prometheus::Collectable*> collectables;
   Histogram wal_fsync_seconds;
+  Histogram wal_write_seconds;
   Gauge wal_write_bytes;  // a gauge named _total: etcd's
   Counter leader_changes;
   Counter proposals_failed;

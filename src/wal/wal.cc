@@ -392,7 +392,7 @@ void Wal::save_snapshot(const raft::SnapshotMetadata& snapshot) {
   must_sync_ = true;
 }
 
-Result<Wal::Flushed> Wal::flush_and_sync() {
+Result<Wal::Flushed> Wal::flush_and_sync(const std::function<void()>& written) {
   CHECK(!failed_);
   CHECK_GE(state_.commit, marked_index_);  // else no start would ever take that snapshot
   Flushed flushed{.bytes = pending_.bytes().size(), .synced = must_sync_};
@@ -404,6 +404,7 @@ Result<Wal::Flushed> Wal::flush_and_sync() {
     RETURN_IF_ERROR(write_to_new_segment());
   } else {
     RETURN_IF_ERROR(write_to_tail());
+    if (written) written();
     if (must_sync_ && !KEELSON_PLANTED(kAckBeforeSync)) RETURN_IF_ERROR(sync_tail());
   }
   must_sync_ = false;

@@ -31,6 +31,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -107,7 +108,8 @@ class Wal {
     bool synced = false;
     bool cut = false;  // went on to a new file
   };
-  Result<Flushed> flush_and_sync();
+  // `written`, if given, is called between the write and the sync; not where a file ended.
+  Result<Flushed> flush_and_sync(const std::function<void()>& written = nullptr);
   // Syncs what was written without one. For a clean end.
   Result<> sync();
 
