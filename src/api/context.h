@@ -10,6 +10,7 @@
 #include <google/protobuf/arena.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "api/encode.h"
 #include "api/grpc_metrics.h"
 #include "api/leader_monitor.h"
+#include "api/request_log.h"
 #include "api/rpc_status.h"
 #include "api/run_pool.h"
 #include "api/shared_runs.h"
@@ -63,8 +65,16 @@ class RequestHandler : public http::CallHandler {
  public:
   RequestHandler(Context& context, http::Call& call)
       : context_(context), call_(call), waiting_(context.front) {}
+  ~RequestHandler() override {
+    if (!started_) return;
+    const base::Duration took = context_.front.lane().clock().now() - *started_;
+    if (wants_unary(context_.front, took)) {
+      log_unary(context_.front, call_, took, stats_of(request_, figures_));
+    }
+  }
 
   void on_message(http::Message message) final {
+    if (kind() == http::MethodKind::kUnary) started_ = context_.front.lane().clock().now();
     const std::string_view bytes = message.view();
     if (!request_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
       return finish(unparsable(kind(), bytes));
@@ -78,6 +88,8 @@ class RequestHandler : public http::CallHandler {
   virtual void run(std::string_view bytes) = 0;
 
   void answer(std::string message) {
+    figures_.bytes = static_cast<std::int64_t>(message.size());
+    figures_.was_made = true;
     call_.send(std::move(message));
     finish({});
   }
@@ -93,6 +105,10 @@ class RequestHandler : public http::CallHandler {
   http::Call& call_;
   Waiting waiting_;
   Request request_;
+  AnswerFigures figures_;  // for the log
+
+ private:
+  std::optional<base::TimePoint> started_;  // of a unary call
 };
 
 // Registers a method, behind the gate and among the metrics.

@@ -1,5 +1,7 @@
 #include "api/kv.h"
 
+#include <fmt/format.h>
+
 #include <optional>
 
 #include "api/encode.h"
@@ -20,6 +22,9 @@ constexpr std::size_t kTxnMemoryBudget = std::size_t{256} << 20;
 class RangeCall : public RequestHandler<etcdserverpb::RangeRequest> {
  public:
   using RequestHandler::RequestHandler;
+  ~RangeCall() override {
+    if (answer_) figures_ = answer_->figures();
+  }
 
  private:
   void run(std::string_view) override {
@@ -67,7 +72,9 @@ class DeleteRangeCall : public Proposing<etcdserverpb::DeleteRangeRequest> {
     propose_request(kDeleteRangeField, bytes);
   }
   void applied(member::Reply reply) override {
-    answer(encode_delete(context_.header(reply), std::get<mvcc::DeleteResult>(reply.answer)));
+    const auto& result = std::get<mvcc::DeleteResult>(reply.answer);
+    figures_.count = result.deleted;
+    answer(encode_delete(context_.header(reply), result));
   }
 };
 
@@ -96,16 +103,25 @@ class TxnCall : public Proposing<etcdserverpb::TxnRequest> {
 
   // Compares and ranges may read much and gather their answer: a worker's work.
   void read(std::shared_ptr<const member::View> view) {
-    auto request = std::make_shared<const etcdserverpb::TxnRequest>(std::move(request_));
-    waiting_ = context_.front.on_worker([this, request, view = std::move(view)]() -> base::Job {
-      auto result = mvcc::read_only_txn(view->keys, *request, *view->reader, kTxnMemoryBudget);
-      return [this, view, result = std::move(result)]() mutable {
-        waiting_ = 0;
-        if (!result) return refuse(result.error());
-        count(result->responses.size());
-        answer(encode_txn(context_.header(*view), *result));
-      };
-    });
+    const base::TimePoint begun = context_.front.lane().clock().now();
+    auto request = std::make_shared<etcdserverpb::TxnRequest>(std::move(request_));
+    waiting_ =
+        context_.front.on_worker([this, begun, request, view = std::move(view)]() -> base::Job {
+          auto result = mvcc::read_only_txn(view->keys, *request, *view->reader, kTxnMemoryBudget);
+          return [this, begun, request, view, result = std::move(result)]() mutable {
+            waiting_ = 0;
+            request_ = std::move(*request);
+            if (!result) return refuse(result.error());
+            count(result->responses.size());
+            figures_.txn_succeeded = result->succeeded;
+            answer(encode_txn(context_.header(*view), *result));
+            const base::Duration took = context_.front.lane().clock().now() - begun;
+            if (is_slow_read(context_.front, took)) {
+              log_slow_read(context_.front, took, "read-only txn ", text_of(request_),
+                            fmt::format("size:{}", figures_.bytes));
+            }
+          };
+        });
   }
 
   void count(std::size_t ranges) {
@@ -118,6 +134,7 @@ class TxnCall : public Proposing<etcdserverpb::TxnRequest> {
     Header header = context_.header(reply);
     const auto& result = std::get<mvcc::TxnResult>(reply.answer);
     header.revision = result.revision;
+    figures_.txn_succeeded = result.succeeded;
     answer(encode_txn(header, result));
   }
 };

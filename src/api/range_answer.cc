@@ -1,5 +1,7 @@
 #include "api/range_answer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -332,6 +334,14 @@ void RangeAnswer::planned() {
   base::put_message_field(head, 1, header);
   std::string tail = range_tail(plan_.more(), plan_.count());
   const std::uint64_t length = head.size() + plan_.encoded_bytes() + tail.size();
+  figures_ = {.count = plan_.count(),
+              .bytes = static_cast<std::int64_t>(length),
+              .was_made = true,
+              .txn_succeeded = false};
+  if (is_slow_read(context_.front, now - asked_)) {
+    log_slow_read(context_.front, now - asked_, "read-only range ", text_of(request_),
+                  fmt::format("range_response_count:{} size:{}", plan_.rows(), length));
+  }
   const bool whole = length <= kWholeBytesMax || call_.gzip();
   if (call_.gzip() && length > kGzipBytesMax) {
     return call_.finish(status_of(mvcc::Errc::kTooMuchMemory));

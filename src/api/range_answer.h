@@ -23,6 +23,8 @@ class RangeAnswer {
   ~RangeAnswer();
   // `asked`: when the request came; it may have waited for its View.
   void start(base::TimePoint asked);
+  // So far.
+  const AnswerFigures& figures() const { return figures_; }
 
  private:
   class Body;
@@ -43,6 +45,7 @@ class RangeAnswer {
   Waiting waiting_;
   std::shared_ptr<bool> alive_;  // of the jobs between slices, made with the first
   base::TimePoint asked_;
+  AnswerFigures figures_;
 };
 
 }  // namespace keelson::api

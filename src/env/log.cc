@@ -259,6 +259,13 @@ base::Result<Output, std::string> open_output(const std::string& name) {
 LogValue::LogValue(std::string_view text) { append_json(json_, text); }
 LogValue::LogValue(double value) : json_(fmt::format("{}", value)) {}
 LogValue::LogValue(base::Duration duration) : LogValue(base::duration_text(duration)) {}
+LogValue::LogValue(base::WallTime at) {
+  const std::time_t seconds =
+      std::chrono::duration_cast<base::Seconds>(at.time_since_epoch()).count();
+  std::tm local{};
+  localtime_r(&seconds, &local);
+  json_ = fmt::format("\"{}\"", time_text(at, local.tm_gmtoff));
+}
 LogValue::LogValue(const std::vector<std::string>& texts) {
   json_ = "[";
   for (const std::string& text : texts) {

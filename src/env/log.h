@@ -46,8 +46,9 @@ class LogValue {
   LogValue(base::Duration duration);                                             // NOLINT
   LogValue(base::Seconds duration) : LogValue(base::Duration(duration)) {}       // NOLINT
   LogValue(base::Milliseconds duration) : LogValue(base::Duration(duration)) {}  // NOLINT
-  LogValue(const std::vector<std::string>& texts);                               // NOLINT
-  LogValue(const base::Error& error) : LogValue(error.message()) {}              // NOLINT
+  LogValue(base::WallTime at);                      // NOLINT: in the zone of the lines' own `ts`
+  LogValue(const std::vector<std::string>& texts);  // NOLINT
+  LogValue(const base::Error& error) : LogValue(error.message()) {}  // NOLINT
 
   const std::string& json() const { return json_; }
 

@@ -14,8 +14,6 @@ namespace {
 constexpr std::size_t kEntriesPerBatch = 512;
 constexpr std::size_t kEntryBytesPerBatch = std::size_t{2} << 20;
 constexpr std::size_t kPendingBatchesMax = 1024;
-// --warning-apply-duration's default. operations.md 7.12
-constexpr base::Duration kSlowApply = base::Milliseconds(100);
 // Keys looked at by one slice of a compaction: some 150 us where each loses two revisions.
 constexpr std::size_t kCompactKeysPerSlice = 400;
 // Batches that the store has not confirmed, beyond which a compaction waits: entries go first.
@@ -211,10 +209,10 @@ base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint a
   if (entry.type != raft::EntryType::kNormal || entry.data.empty()) return now;
   const RequestKind kind = request_kind(entry.data.view());
   apply_times_.observe(kind, ok, now - at);
-  if (now - at > kSlowApply) {
+  if (now - at > shared_.config.warning_apply) {
     shared_.metrics.slow_applies.add();
     env::log_warn("apply request took too long", {{"took", now - at},
-                                                  {"expected-duration", kSlowApply},
+                                                  {"expected-duration", shared_.config.warning_apply},
                                                   {"prefix", ""},
                                                   {"request", name_of(kind)},
                                                   {"size", entry.data.size()}});

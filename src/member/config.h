@@ -65,12 +65,15 @@ struct Config {
   bool lease_checkpoint = false;
   bool strict_reconfig_check = true;
   AutoCompaction auto_compaction;
+  // What takes longer is logged. operations.md 7.12
+  base::Duration warning_apply = base::Milliseconds(100);
+  base::Duration warning_unary_request = base::Milliseconds(300);
 
   // Ours
   std::size_t raft_log_bytes_max = std::size_t{64}
                                    << 20;  // entries kept in memory behind the newest
   std::size_t pending_bytes_max = std::size_t{128} << 20;  // applied and not yet in the store
-  std::size_t run_bytes_max = std::size_t{128} << 20;  // held by long answers that nobody reads
+  std::size_t run_bytes_max = std::size_t{128} << 20;      // held by long answers that nobody reads
   // What slow readers may hold of the past.
   std::uint64_t held_views_bytes_max = std::uint64_t{256} << 20;
   base::Duration held_views_age_max = base::Seconds(600);

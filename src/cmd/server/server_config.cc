@@ -27,6 +27,8 @@ constexpr base::Duration kProgressIntervalMin = base::Milliseconds(100);
 constexpr base::Duration kProgressIntervalDefault = base::Seconds(600);
 constexpr base::Duration kRaftTimeoutMin = base::Seconds(5);
 constexpr std::size_t kGrpcOverheadBytes = std::size_t{512} << 10;  // api.md 1.3
+// Half of what protobuf's and the store's lengths can say: what is made of a message fits too.
+constexpr std::size_t kMessageBytesMax = std::size_t{1} << 30;
 constexpr std::size_t kRequestBytesRecommended = std::size_t{10} << 20;
 constexpr std::int64_t kQuotaRecommended = std::int64_t{8} << 30;
 constexpr std::string_view kDefaultName = "default";
@@ -297,6 +299,12 @@ void take_progress_interval(const FlagValues& values, ServerConfig& config) {
   config.member.watch_progress_interval = interval;
 }
 
+void take_warnings(const FlagValues& values, member::Config& member) {
+  member.warning_apply = values.duration("warning-apply-duration");
+  const base::Duration unary = values.duration("warning-unary-request-duration");
+  if (unary != base::Duration(0)) member.warning_unary_request = unary;  // 0 is the default
+}
+
 void take_limits(const FlagValues& values, ServerConfig& config) {
   member::Config& member = config.member;
   const auto count = [&values](std::string_view name, std::uint64_t fallback) {
@@ -320,13 +328,15 @@ void take_limits(const FlagValues& values, ServerConfig& config) {
   member.learners_max =
       static_cast<std::size_t>(std::max<std::int64_t>(values.number("max-learners"), 0));
   member.strict_reconfig_check = values.flag("strict-reconfig-check");
+  take_warnings(values, member);
 }
 
 void take_http(const FlagValues& values, ServerConfig& config) {
   http::ServerOptions& http = config.http;
   http.max_concurrent_streams =
       static_cast<std::uint32_t>(values.unsigned_number("max-concurrent-streams"));
-  http.message_bytes_max = config.member.request_bytes_max + kGrpcOverheadBytes;
+  http.message_bytes_max =
+      std::min(config.member.request_bytes_max, kMessageBytesMax) + kGrpcOverheadBytes;
   http.keepalive_min_time = values.duration("grpc-keepalive-min-time");
   http.keepalive_interval = values.duration("grpc-keepalive-interval");
   http.keepalive_timeout = values.duration("grpc-keepalive-timeout");

@@ -65,6 +65,14 @@ TEST(ServerConfig, WhatFollowsFromOtherFlags) {
   // Zero stands for the default.
   EXPECT_EQ(configure({"--snapshot-count=0"})->member.snapshot_count, 10'000u);
   EXPECT_EQ(configure({"--max-request-bytes=100"})->http.message_bytes_max, 100u + (512u << 10));
+  EXPECT_EQ(configure({"--max-request-bytes=18446744073709551615"})->http.message_bytes_max,
+            (1u << 30) + (512u << 10));
+  const auto warnings =
+      configure({"--warning-apply-duration=1s", "--warning-unary-request-duration=2s"});
+  EXPECT_EQ(warnings->member.warning_apply, base::Seconds(1));
+  EXPECT_EQ(warnings->member.warning_unary_request, base::Seconds(2));
+  EXPECT_EQ(configure({"--warning-unary-request-duration=0s"})->member.warning_unary_request,
+            base::Milliseconds(300));
   // Sorted, each once; an empty value leaves the default.
   EXPECT_EQ(membership::to_text(configure({"--listen-peer-urls=http://127.0.0.1:2,"
                                            "http://127.0.0.1:1,http://127.0.0.1:2"})

@@ -54,8 +54,6 @@ constexpr auto kNotYet = std::to_array<std::string_view>({
     "enable-distributed-tracing",
     "corrupt-check-time",
     "downgrade-check-time",
-    "warning-apply-duration",
-    "warning-unary-request-duration",
     "metrics",
     "force-new-cluster",
     "enable-pprof",
