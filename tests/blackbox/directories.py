@@ -70,6 +70,17 @@ def used_bytes(path):
     return 0
 
 
+def frames_of_log(path):
+    """(end, type, data) of each frame of one file of the log, in order."""
+    octets = path.read_bytes()
+    at = 0
+    while (head := struct.unpack_from("<Q", octets, at)[0] if at + 8 <= len(octets) else 0) != 0:
+        length = head & (1 << 56) - 1
+        record = dict(harness.fields(octets[at + 8:at + 8 + length]))
+        at += 8 + length + (head >> 56 & 7 if head >> 63 else 0)
+        yield at, record[1], record.get(3, b"")
+
+
 def append_to_log(path, request):
     """One more committed entry, as etcd's own log has them: frames of length, type, chained checksum, data."""
     octets = path.read_bytes()
@@ -347,6 +358,94 @@ class Damaged(harness.ServerTest):
         self.assertIn("repaired WAL", server.log())
         self.assertTrue(Path(f"{path}.broken").exists())
         self.assertEqual(server.connect().get_all(), expected)
+
+
+class Cut(harness.ServerTest):
+    """The log is shorter than it was: a file system that was repaired, a copy that was broken off.
+
+    What was acknowledged is there as far as the log goes. A log that ends before what the store has is refused.
+    """
+
+    PUTS = 300
+
+    def prepare(self, server):
+        """One put after the other, killed; the log and the pristine copy of it all."""
+        server.start()
+        grpc = server.connect()
+        for i in range(self.PUTS):
+            grpc.put(f"k{i:04}", "v" * 200)
+        server.kill()
+        pristine = self.directory / "pristine"
+        copy(server.data, pristine)
+        dig_holes(pristine)
+        return pristine
+
+    def puts_before(self, frames, size):
+        """How many puts lie whole within the first `size` bytes."""
+        count = 0
+        for end, kind, content in frames:
+            if end > size:
+                break
+            entry = dict(harness.fields(content)) if kind == 2 else {}
+            request = dict(harness.fields(entry.get(4, b""))) if entry.get(1, 0) == 0 else {}
+            count += 4 in request  # a put
+        return count
+
+    def test_a_log_that_was_cut(self):
+        server = self.server()
+        pristine = self.prepare(server)
+        (log,) = sorted((pristine / "member/wal").glob("*.wal"))
+        frames = list(frames_of_log(log))
+        self.assertEqual(self.puts_before(frames, 1 << 40), self.PUTS)
+        ends = [end for end, _, _ in frames]
+        rng = random.Random(SEED)
+        cuts = {ends[-1] - 1, ends[-1], ends[-2] + 4, ends[-2] + 8, ends[len(ends) // 10] + 9,
+                *(rng.randrange(ends[10], ends[-1]) for _ in range(10))}
+        outcomes = []
+        for cut in sorted(cuts):
+            with self.subTest(cut=cut):
+                copy(pristine, server.data)
+                broken = server.data / log.relative_to(pristine)
+                os.truncate(broken, cut)
+                server.spawn()
+                if not server.await_line("ready to serve client requests"):
+                    self.assertEqual(server.wait(), 1, server.log())
+                    error = error_of(server.log())
+                    self.assertIn(str(server.data / "member"), error)
+                    self.assertRegex(error, "entries are missing|before its commit index")
+                    outcomes.append("refused")
+                    continue
+                # What is there is what the log has, not less and nothing else.
+                count = self.puts_before(frames, cut)
+                self.assertEqual(sorted(server.connect().get_all()), [f"k{i:04}" for i in range(count)])
+                if cut not in ends:
+                    self.assertIn("repaired WAL", server.log())
+                    saved = Path(f"{broken}.broken")
+                    self.assertEqual(saved.read_bytes()[:cut], log.read_bytes()[:cut])
+                server.connect().put("knew", "v")
+                server.kill()
+                server.start()
+                self.assertEqual(len(server.connect().get_all()), count + 1)
+                server.kill()
+                outcomes.append("repaired")
+            server.kill()
+        print(outcomes)
+        self.assertEqual(outcomes[-1], "repaired", "only zeros were cut off")
+
+    def test_after_a_clean_stop_nothing_may_be_missing(self):
+        server = self.server()
+        server.start()
+        grpc = server.connect()
+        for i in range(20):
+            grpc.put(f"k{i:04}", "v" * 200)
+        server.terminate()
+        (log,) = sorted((server.data / "member/wal").glob("*.wal"))
+        frames = list(frames_of_log(log))
+        entries = [i for i, (_, kind, _) in enumerate(frames) if kind == 2]
+        os.truncate(log, frames[entries[-1] - 1][0] + 12)  # in the midst of the last entry
+        error = error_of(server.refused())
+        self.assertIn(str(server.data / "member/wal"), error)
+        self.assertRegex(error, "entries are missing")
 
 
 if __name__ == "__main__":
