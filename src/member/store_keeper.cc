@@ -5,6 +5,8 @@
 namespace keelson::member {
 namespace {
 
+// How often it is looked whether the last View of what was collected has gone.
+constexpr base::Duration kCondemnedInterval = base::Seconds(1);
 // Batches waiting for the store are bounded by the applier (bytes and number), which stalls first.
 constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
 
@@ -127,12 +129,20 @@ void StoreKeeper::after_step(base::Result<store::Step> step) {
         if (!stopped_) after_step(store_->waited(std::move(outcome), lane_.clock().now()));
       });
     });
-  } else if (step->again || is_due) {
-    step_timer_ = lane_.at(step->again.value_or(now), [this] {
-      step_timer_ = 0;
-      this->step();
-    });
+  } else if (is_due) {
+    step_at(now);
+  } else if (step->again) {
+    step_at(*step->again);
+  } else if (store_->has_condemned()) {
+    step_at(now + kCondemnedInterval);
   }
+}
+
+void StoreKeeper::step_at(base::TimePoint due) {
+  step_timer_ = lane_.at(due, [this] {
+    step_timer_ = 0;
+    step();
+  });
 }
 
 }  // namespace keelson::member

@@ -58,6 +58,7 @@ class StoreKeeper {
   void checkpoint(base::TimePoint now);
   void arm_checkpoint();
   void step();
+  void step_at(base::TimePoint due);
   void after_step(base::Result<store::Step> step);
   void look_at_space();
 

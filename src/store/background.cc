@@ -101,6 +101,7 @@ base::Result<bool> Store::Impl::step_graveyard(base::TimePoint now) {
   } else {
     RETURN_IF_ERROR(volume_.files().remove(file.path()));
     dead_files_.pop_front();
+    condemned_--;
     stats_.files_removed++;
   }
   next_cut_at_ = now + options_.cut_rest;

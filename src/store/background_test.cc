@@ -90,7 +90,8 @@ TEST(Background, ReclaimTakesWhatIsBelowTheThresholds) {
   ASSERT_TRUE(world.store().checkpoint_due(world.now())) << "the tail is to be ended";
   ASSERT_TRUE(world.checkpoint() && world.settle()) << world.error();
   const auto after = world.store().space();
-  EXPECT_LE(after.live_bytes, before.live_bytes) << "checkpoints count as live while they lie there";
+  EXPECT_LE(after.live_bytes, before.live_bytes)
+      << "checkpoints count as live while they lie there";
   EXPECT_LT(after.file_bytes, 2 * after.live_bytes + kOverheadBytes);
   EXPECT_EQ(world.check(), "");
   // And then it is as ever: what dies now waits for its thresholds.

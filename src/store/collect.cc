@@ -195,6 +195,7 @@ base::Result<Slice> Collection::give_up() {
   store_.rows_[window_.first + source_].damaged = true;
   store_.stats_.collections_given_up++;
   file_->condemn();
+  store_.condemned_++;
   return Slice{.next = Slice::Next::kGaveUp};
 }
 
@@ -267,6 +268,7 @@ base::Result<Slice> Collection::swap() {
   for (const auto& file : old_files) {
     if (store_.options_.broken.reuse_files_at_once) RETURN_IF_ERROR(file->file().truncate(0));
     file->condemn();
+    store_.condemned_++;
   }
   store_.stats_.collections++;
   store_.stats_.collected_bytes_freed += files_before - (made_ ? footer_->end() : 0);

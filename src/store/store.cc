@@ -318,6 +318,7 @@ void Store::mark_dead(std::span<const base::Revision> revisions) { impl_->mark_d
 base::Result<Step> Store::step(base::TimePoint now, base::WallTime wall_now) {
   return impl_->step(now, wall_now);
 }
+bool Store::has_condemned() const { return impl_->condemned_ > 0; }
 void Store::reclaim() { impl_->reclaim(); }
 base::Result<Step> Store::waited(base::Result<> outcome, base::TimePoint now) {
   return impl_->waited(std::move(outcome), now);

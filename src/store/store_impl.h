@@ -191,6 +191,7 @@ class Store::Impl {
   std::deque<Dying> dying_;
 
   std::shared_ptr<Graveyard> graveyard_ = std::make_shared<Graveyard>();
+  std::size_t condemned_ = 0;  // files that are on their way there, or in dead_files_
   std::deque<std::unique_ptr<env::File>> dead_files_;
   std::optional<base::TimePoint> next_cut_at_;
   std::vector<std::string> dead_names_;  // small files to remove at the next step
