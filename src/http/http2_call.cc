@@ -33,6 +33,9 @@ nghttp2_nv field(std::string_view name, std::string_view value,
 constexpr std::array<std::string_view, kStatusCodeCount> kCodeTexts = {
     "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
 
+// Answers up to this size are never too much: what they are about costs more.
+constexpr std::uint64_t kSmallAnswerBytes = 4096;
+
 // A deadline this near has passed before any handler could answer.
 constexpr base::Duration kShortestTimeout = std::chrono::microseconds(1);
 
@@ -46,6 +49,7 @@ const Status kNoMessage{
 const Status kManyMessages{
     StatusCode::kInternal,
     "cardinality violation: received multiple request messages for non-client-streaming RPC"};
+const Status kTooManyAnswers{StatusCode::kResourceExhausted, "too many answers wait to be read"};
 const Status kDeadlineExceeded{StatusCode::kDeadlineExceeded, "context deadline exceeded"};
 
 }  // namespace
@@ -226,7 +230,7 @@ std::optional<Http2Call::Refusal> Http2Call::refusal() {
          "grpc: Decompressor is not installed for grpc-encoding " + base::quote(encoding_)}};
   }
   if (connection_->answer_bytes_exhausted()) {
-    return Refusal{200, {StatusCode::kResourceExhausted, "too many answers wait to be read"}};
+    return Refusal{200, kTooManyAnswers};
   }
   return std::nullopt;
 }
@@ -397,6 +401,7 @@ void Http2Call::settle() {
 
 void Http2Call::send(std::string message) {
   if (ended_) return;
+  if (is_too_much(message.size())) return finish(kTooManyAnswers);
   if (message.size() > kSendMessageBytesMax) return refuse_to_send(message.size());
   count_sent(message.size());
   if (gzip_) {
@@ -412,6 +417,7 @@ void Http2Call::send(std::string_view head, std::span<const base::SharedBytes> p
   std::uint64_t length = head.size();
   for (const auto& part : parts) length += part.size();
   if (length > kSendMessageBytesMax) return refuse_to_send(length);
+  if (is_too_much(length)) return finish(kTooManyAnswers);
   if (gzip_) {
     std::string whole(head);
     whole.reserve(length);
@@ -430,6 +436,14 @@ void Http2Call::send_streamed(std::uint64_t length, std::unique_ptr<BodySource> 
   count_sent(length);
   queue_.add_message(length, std::move(source));
   begin_answer();
+}
+
+// Calls are admitted by what waits then, and may be many before the first of them is answered. A
+// bidi stream is not ended for what others do not read: it looks at unsent_bytes() itself.
+bool Http2Call::is_too_much(std::uint64_t bytes) const {
+  const ServerContext& context = connection_->context();
+  return bytes > kSmallAnswerBytes && method_->kind != MethodKind::kBidiStream &&
+         context.stats.answer_bytes > context.options.answer_bytes_max;
 }
 
 void Http2Call::count_sent(std::uint64_t bytes) {

@@ -113,6 +113,7 @@ class Http2Call final : public Call, private DeadlineQueue::Entry {
   void tell_half_close();
   void make_handler();
   void hand_over(Message message);
+  bool is_too_much(std::uint64_t bytes) const;
   void count_sent(std::uint64_t bytes);
   template <class F>
   void tell(F&& f);

@@ -165,6 +165,7 @@ class World {
         static_cast<std::size_t>(d.number("request-bytes", 64 << 20));
     options.answer_bytes_per_connection_max =
         static_cast<std::size_t>(d.number("answer-bytes", 64 << 20));
+    options.answer_bytes_max = static_cast<std::size_t>(d.number("server-answer-bytes", 512 << 20));
     options.socket_bytes_max = static_cast<std::size_t>(d.number("socket-bytes", 512 << 10));
     server_ = std::make_unique<Server>(lane_, options, &services_.router, nullptr);
     auto accepted = std::make_unique<fake::FakeStream>(lane_);

@@ -10,7 +10,9 @@
 //   header list of a call                                       RST_STREAM(FRAME_SIZE_ERROR)
 //   one message, from its prefix; when inflating, by its bytes  kResourceExhausted
 //   bytes of requests not yet whole, per connection and server  kResourceExhausted
-//   bytes of answers not yet sent, per connection and server    new calls: kResourceExhausted
+//   bytes of answers not yet sent, per connection and server    new calls: kResourceExhausted; per
+//                                                               server also large answers of open
+//                                                               ones, but for bidi streams
 //   bytes given to the socket and not taken                     no more are made until it drains
 //   frames waiting that the peer provokes (acks, resets)        the connection is closed
 //   pings                                                       GOAWAY(ENHANCE_YOUR_CALM)
