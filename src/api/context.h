@@ -18,6 +18,7 @@
 #include "api/encode.h"
 #include "api/grpc_metrics.h"
 #include "api/leader_monitor.h"
+#include "api/memory_budget.h"
 #include "api/request_log.h"
 #include "api/rpc_status.h"
 #include "api/run_pool.h"
@@ -33,6 +34,7 @@ struct Context {
   LeaderMonitor& leader_monitor;
   SharedRuns& shared_runs;
   RunPool& run_pool;
+  MemoryBudget& gathered;
 
   // A header of what the newest View shows.
   Header header() const;

@@ -22,11 +22,14 @@ LaneApi::LaneApi(member::Front& front, GrpcMetrics& metrics, const http::ServerO
       shared_runs_(kSharedRunBytesMax / std::max<std::size_t>(front.shared().fronts.size(), 1)),
       run_pool_(front.config().run_bytes_max /
                 std::max<std::size_t>(front.shared().fronts.size(), 1)),
+      gathered_(front.config().gathered_bytes_max /
+                std::max<std::size_t>(front.shared().fronts.size(), 1)),
       context_{.front = front,
                .metrics = metrics,
                .leader_monitor = leader_monitor_,
                .shared_runs = shared_runs_,
-               .run_pool = run_pool_},
+               .run_pool = run_pool_,
+               .gathered = gathered_},
       watches_(front),
       endpoints_(front, metrics, HttpPort::kClient) {
   add_kv(router_, context_);

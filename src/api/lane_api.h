@@ -31,6 +31,7 @@ class LaneApi {
   LeaderMonitor leader_monitor_;
   SharedRuns shared_runs_;
   RunPool run_pool_;
+  MemoryBudget gathered_;
   Context context_;
   WatchLane watches_;
   http::Router router_;

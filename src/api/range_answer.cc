@@ -87,7 +87,8 @@ struct Run {
 class RangeAnswer::Body : public http::BodySource, private RunPool::Holder {
  public:
   Body(Context& context, http::Call& call, std::shared_ptr<const member::View> view,
-       mvcc::RangePlan plan, bool keys_only, std::string head, std::string tail)
+       mvcc::RangePlan plan, MemoryBudget::Share share, bool keys_only, std::string head,
+       std::string tail)
       : front_(context.front),
         shared_runs_(context.shared_runs),
         party_(context.shared_runs),
@@ -95,6 +96,7 @@ class RangeAnswer::Body : public http::BodySource, private RunPool::Holder {
         call_(call),
         view_(std::move(view)),
         plan_(std::move(plan)),
+        share_(std::move(share)),
         keys_only_(keys_only),
         prefix_(std::move(head)),
         tail_(std::move(tail)),
@@ -239,6 +241,7 @@ class RangeAnswer::Body : public http::BodySource, private RunPool::Holder {
   http::Call& call_;
   std::shared_ptr<const member::View> view_;
   mvcc::RangePlan plan_;
+  const MemoryBudget::Share share_;  // of its rows, which it keeps to the end
   const bool keys_only_;
   std::string prefix_;  // of one row; first the head of the answer, at last its tail
   std::string tail_;
@@ -264,6 +267,7 @@ RangeAnswer::RangeAnswer(Context& context, http::Call& call,
       request_(request),
       view_(std::move(view)),
       plan_(view_->keys, request, kMemoryBudget),
+      share_(context.gathered),
       waiting_(context.front) {}
 
 RangeAnswer::~RangeAnswer() {
@@ -277,7 +281,11 @@ void RangeAnswer::start(base::TimePoint asked) {
 }
 
 void RangeAnswer::plan() {
-  switch (plan_.step(kKeysPerSlice)) {
+  const auto status = plan_.step(kKeysPerSlice);
+  if (!share_.set(plan_.memory_bytes())) {
+    return call_.finish(status_of(mvcc::Errc::kTooMuchMemory));
+  }
+  switch (status) {
     case mvcc::RangePlan::Status::kMore:
       hold_view();
       if (!alive_) alive_ = std::make_shared<bool>(true);
@@ -348,8 +356,8 @@ void RangeAnswer::planned() {
   }
   if (whole && gather(head, tail, length)) return;
   call_.send_streamed(
-      length, std::make_unique<Body>(context_, call_, view_, std::move(plan_), request_.keys_only(),
-                                     std::move(head), std::move(tail)));
+      length, std::make_unique<Body>(context_, call_, view_, std::move(plan_), std::move(share_),
+                                     request_.keys_only(), std::move(head), std::move(tail)));
   call_.finish({});
 }
 

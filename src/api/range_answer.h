@@ -42,6 +42,7 @@ class RangeAnswer {
   std::shared_ptr<const member::View> view_;
   std::unique_ptr<member::HeldViews::Hold> hold_;  // from the end of the first slice on
   mvcc::RangePlan plan_;
+  MemoryBudget::Share share_;  // of what the plan gathers
   Waiting waiting_;
   std::shared_ptr<bool> alive_;  // of the jobs between slices, made with the first
   base::TimePoint asked_;

@@ -74,6 +74,8 @@ struct Config {
                                    << 20;  // entries kept in memory behind the newest
   std::size_t pending_bytes_max = std::size_t{128} << 20;  // applied and not yet in the store
   std::size_t run_bytes_max = std::size_t{128} << 20;      // held by long answers that nobody reads
+  // Rows that ranges in other orders than that of keys gather, all together; one alone 256 MB.
+  std::size_t gathered_bytes_max = std::size_t{1} << 30;
   // What slow readers may hold of the past.
   std::uint64_t held_views_bytes_max = std::uint64_t{256} << 20;
   base::Duration held_views_age_max = base::Seconds(600);

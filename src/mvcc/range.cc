@@ -372,6 +372,7 @@ std::uint64_t RangePlan::encoded_bytes() const {
   CHECK(impl_->phase == Impl::Phase::kDone);
   return impl_->encoded_bytes;
 }
+std::size_t RangePlan::memory_bytes() const { return impl_->gathered_bytes + impl_->wanted_bytes; }
 bool RangePlan::rows_are_complete() const { return impl_->keys_only || impl_->by_value(); }
 
 std::vector<RangeRow> RangePlan::next_rows(std::size_t limit, std::uint64_t bytes_max) {

@@ -59,6 +59,8 @@ class RangePlan {
   std::span<const Revision> needed() const;
   void feed(std::span<base::ReadResult> read);
   Errc error() const;  // after kFailed
+  // Of the rows it has gathered.
+  std::size_t memory_bytes() const;
 
   // After kDone.
   std::int64_t count() const;
