@@ -211,11 +211,12 @@ base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint a
   apply_times_.observe(kind, ok, now - at);
   if (now - at > shared_.config.warning_apply) {
     shared_.metrics.slow_applies.add();
-    env::log_warn("apply request took too long", {{"took", now - at},
-                                                  {"expected-duration", shared_.config.warning_apply},
-                                                  {"prefix", ""},
-                                                  {"request", name_of(kind)},
-                                                  {"size", entry.data.size()}});
+    env::log_warn("apply request took too long",
+                  {{"took", now - at},
+                   {"expected-duration", shared_.config.warning_apply},
+                   {"prefix", ""},
+                   {"request", name_of(kind)},
+                   {"size", entry.data.size()}});
   }
   return now;
 }

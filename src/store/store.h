@@ -208,8 +208,8 @@ class Store {
   // files, the reserve. At most some 200 us of work or one paced write.
   base::Result<Step> step(base::TimePoint now, base::WallTime wall_now);
   base::Result<Step> waited(base::Result<> outcome, base::TimePoint now);
-  // True while files that were collected wait for their last Snapshot to go, or to be cut up. Nobody
-  // tells when that is: step now and then.
+  // True while files that were collected wait for their last Snapshot to go, or to be cut up.
+  // Nobody tells when that is: step now and then.
   bool has_condemned() const;
   // What is dead now is to be reclaimed as far as it can be, below the thresholds of Options too:
   // the steps to come collect until nothing worth a few pages is left. The tail is ended for it if
