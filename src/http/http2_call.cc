@@ -441,9 +441,8 @@ void Http2Call::send_streamed(std::uint64_t length, std::unique_ptr<BodySource> 
 // Calls are admitted by what waits then, and may be many before the first of them is answered. A
 // bidi stream is not ended for what others do not read: it looks at unsent_bytes() itself.
 bool Http2Call::is_too_much(std::uint64_t bytes) const {
-  const ServerContext& context = connection_->context();
   return bytes > kSmallAnswerBytes && method_->kind != MethodKind::kBidiStream &&
-         context.stats.answer_bytes > context.options.answer_bytes_max;
+         connection_->answer_share_exhausted(bytes);
 }
 
 void Http2Call::count_sent(std::uint64_t bytes) {

@@ -366,7 +366,12 @@ bool Http2Connection::request_bytes_exhausted() const {
 
 bool Http2Connection::answer_bytes_exhausted() const {
   return answer_bytes_ > context_.options.answer_bytes_per_connection_max ||
-         context_.stats.answer_bytes > context_.options.answer_bytes_max;
+         answer_share_exhausted(0);
+}
+
+bool Http2Connection::answer_share_exhausted(std::uint64_t more) const {
+  return context_.stats.answer_bytes > context_.options.answer_bytes_max &&
+         answer_bytes_ + more > context_.options.answer_bytes_share;
 }
 
 // Keepalive

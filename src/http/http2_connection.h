@@ -59,6 +59,8 @@ class Http2Connection final : public Protocol {
   void add_answer_bytes(std::ptrdiff_t change);
   bool request_bytes_exhausted() const;
   bool answer_bytes_exhausted() const;
+  // The server holds more than it may, and this connection more than its share, with so many more.
+  bool answer_share_exhausted(std::uint64_t more) const;
 
  private:
   struct Callbacks;  // nghttp2's C functions

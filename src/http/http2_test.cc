@@ -34,6 +34,7 @@ class World {
     const auto stream = static_cast<std::int32_t>(
         d.bare(0).empty() ? 0 : std::strtol(d.bare(0).c_str(), nullptr, 10));
     if (d.command == "connect") return connect(d);
+    if (d.command == "connect-another") return connect_to_same(d);
     if (d.command == "headers") return feed(headers(stream, d));
     if (d.command ==
         "call") {  // headers and a whole message in one piece, half-closed unless "open"
@@ -166,8 +167,14 @@ class World {
     options.answer_bytes_per_connection_max =
         static_cast<std::size_t>(d.number("answer-bytes", 64 << 20));
     options.answer_bytes_max = static_cast<std::size_t>(d.number("server-answer-bytes", 512 << 20));
+    options.answer_bytes_share = static_cast<std::size_t>(d.number("answer-share", 256 << 10));
     options.socket_bytes_max = static_cast<std::size_t>(d.number("socket-bytes", 512 << 10));
     server_ = std::make_unique<Server>(lane_, options, &services_.router, nullptr);
+    return connect_to_same(d);
+  }
+
+  // From now on commands are of this connection; those before it stay as they are.
+  std::string connect_to_same(const testing::Directive& d) {
     auto accepted = std::make_unique<fake::FakeStream>(lane_);
     wire_ = accepted->wire();
     client_ = std::make_unique<RawClient>();

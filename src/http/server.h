@@ -10,9 +10,10 @@
 //   header list of a call                                       RST_STREAM(FRAME_SIZE_ERROR)
 //   one message, from its prefix; when inflating, by its bytes  kResourceExhausted
 //   bytes of requests not yet whole, per connection and server  kResourceExhausted
-//   bytes of answers not yet sent, per connection and server    new calls: kResourceExhausted; per
-//                                                               server also large answers of open
-//                                                               ones, but for bidi streams
+//   bytes of answers not yet sent, per connection               new calls: kResourceExhausted
+//   ... per server                                              the same, and large answers of open
+//                                                               calls but for bidi streams; only on
+//                                                               connections beyond their share
 //   bytes given to the socket and not taken                     no more are made until it drains
 //   frames waiting that the peer provokes (acks, resets)        the connection is closed
 //   pings                                                       GOAWAY(ENHANCE_YOUR_CALM)
@@ -56,6 +57,9 @@ struct ServerOptions {
   std::size_t request_bytes_max = 256 << 20;
   std::size_t answer_bytes_per_connection_max = 64 << 20;
   std::size_t answer_bytes_max = 512 << 20;
+  // A connection's, whatever others hold: who reads what it asked for is served beside those who do
+  // not.
+  std::size_t answer_bytes_share = 256 << 10;
   std::size_t socket_bytes_max = 512 << 10;  // not taken by the kernel
 };
 

@@ -17,6 +17,7 @@ import urllib.request
 import harness
 from harness import Broken, Grpc, Refused, Writer, data, number, wait_until
 
+TXN = "/etcdserverpb.KV/Txn"
 WATCH, GRANT = "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseGrant"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Grpc.frame(4, 0, 0, b"")
 MIB = 1 << 20
@@ -203,6 +204,28 @@ class Slow(Clients):
         print(f"200 slow readers of 64 MB: {growth / MIB:.1f} MiB; 200 puts beside them: {took:.2f} s")
         self.assertLess(growth, 128 * MIB)
         self.assertEqual(worker.get_all("kother")["kother"], b"199")
+
+    def test_answers_made_in_one_piece_that_nobody_reads(self):
+        """Txns and sorted ranges are gathered. Who leaves too many unread is refused, and nobody else."""
+        server = self.server().start()
+        worker = server.connect()
+        for i in range(24):
+            worker.put(f"klarge{i:02}", os.urandom(900_000))
+        before = memory(server)
+        everything = data(1, b"klarge") + data(2, b"\0")
+        txn = data(2, data(1, everything))
+        by_value = everything + number(5, 2) + number(6, 4)
+        socks = []
+        for _ in range(4):  # 80 txns and 80 ranges: 3.5 GB
+            calls = [(TXN, txn)] * 20 + [(Grpc.RANGE, by_value)] * 20
+            socks.append(self.raw(server, PREFACE + b"".join(
+                head(path, 1 + 2 * i) + body(message, 1 + 2 * i) for i, (path, message) in enumerate(calls))))
+        for i in range(300):
+            worker.put("kother", str(i))
+        for sock in socks:
+            sock.close()
+        wait_until(lambda: memory(server) < before + 200 * MIB, "memory of clients that went")
+        self.assert_serves(server, worker)
 
     def test_watches_that_nobody_reads(self):
         server = self.server().start()
