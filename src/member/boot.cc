@@ -134,12 +134,17 @@ store::Options store_options(const Config& config, base::WallTime now, std::uint
   return options;
 }
 
-wal::Options wal_options(const Config& config, const Paths& paths) {
+base::Result<wal::Options, BootError> wal_options(env::FileSystem& files, const Config& config,
+                                                  const Paths& paths) {
+  const auto segment_bytes = wal::segment_bytes_in(files, paths.wal, config.wal_segment_bytes);
+  if (!segment_bytes) {
+    return fail(because("cannot look at the write-ahead log's volume", segment_bytes.error()));
+  }
   // Two spares: the log's part of the reserve for a full disk.
-  return {.directory = paths.wal,
-          .segment_bytes = config.wal_segment_bytes,
-          .spares = 2,
-          .unsafe_no_fsync = config.unsafe_no_fsync};
+  return wal::Options{.directory = paths.wal,
+                      .segment_bytes = *segment_bytes,
+                      .spares = 2,
+                      .unsafe_no_fsync = config.unsafe_no_fsync};
 }
 
 // The first entries of a new cluster, durable before the member starts.
@@ -190,7 +195,8 @@ base::Result<Booted, BootError> boot_new(env::FileSystem& files, const Config& c
   booted.new_member = true;
   booted.identity = {.member_id = members.front().id,
                      .cluster_id = membership::cluster_id({members.front().id})};
-  auto wal = wal::Wal::create(files, wal_options(config, paths),
+  ASSIGN_OR_RETURN(const wal::Options log_options, wal_options(files, config, paths));
+  auto wal = wal::Wal::create(files, log_options,
                               wal::encode_identity({.node_id = booted.identity.member_id,
                                                     .cluster_id = booted.identity.cluster_id}),
                               now);
@@ -250,8 +256,8 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
                           "write-ahead log {}",
                           paths.store, recovered.applied_index, replay_from, paths.wal)));
   }
-  auto wal = wal::Wal::open(files, wal_options(config, paths),
-                            {.index = usable->index, .term = usable->term});
+  ASSIGN_OR_RETURN(const wal::Options log_options, wal_options(files, config, paths));
+  auto wal = wal::Wal::open(files, log_options, {.index = usable->index, .term = usable->term});
   if (!wal) return fail(because("failed to open WAL", wal.error()));
   if (wal->recovered.repaired) env::log_warn("repaired WAL", {{"path", paths.wal}});
 

@@ -129,8 +129,10 @@ void LogWriter::prepare_spare() {
 // On a worker. A disk that is full or sick is not asked again at once.
 void LogWriter::spare_failed(const wal::Error& error) {
   env::log_warn("cannot prepare a file of the write-ahead log", {{"error", error.message()}});
-  lane_.post([this] {
+  lane_.post([this, no_space = error.code == wal::Errc::kNoSpace] {
     if (stopped_) return;
+    // The log's part of the reserve is gone.
+    if (no_space && wal_->spares() == 0) shared_.to_raft_events->push_always(OutOfSpace{});
     lane_.after(kSpareRetry, [this] {
       wal_->spare_failed();
       if (!stopped_) prepare_spare();

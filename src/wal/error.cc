@@ -6,6 +6,8 @@ std::string_view describe(Errc errc) {
   switch (errc) {
     case Errc::kIo:
       return "i/o error";
+    case Errc::kNoSpace:
+      return "no room";
     case Errc::kNotFound:
       return "file not found";
     case Errc::kExists:

@@ -10,6 +10,7 @@ namespace keelson::wal {
 
 enum class Errc : std::uint8_t {
   kIo,           // the disk refused; `what` says which call
+  kNoSpace,      // the same, for lack of room
   kNotFound,     // no file, or a hole in the sequence of files, where the log should start
   kExists,       // create: there is a log already, or something else in its place
   kLocked,       // another process (or another Wal) has the file open for writing
@@ -33,7 +34,9 @@ struct Error {
 
   Error(Errc errc, std::string file_path, std::uint64_t at, std::string text)
       : code(errc), file(std::move(file_path)), offset(at), what(std::move(text)) {}
-  Error(base::Error error) : what(error.message()) {}  // NOLINT: passes up through RETURN_IF_ERROR
+  Error(base::Error error)  // NOLINT: passes up through RETURN_IF_ERROR
+      : code(error.code == std::errc::no_space_on_device ? Errc::kNoSpace : Errc::kIo),
+        what(error.message()) {}
 
   // "crc mismatch in /data/wal/0-0.wal at offset 512: found 1, expected 2"
   std::string message() const;

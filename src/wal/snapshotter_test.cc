@@ -124,7 +124,7 @@ TEST_F(SnapshotterTest, AFailedSaveLeavesNothing) {
   for (const auto operation :
        {Disk::Operation::kWrite, Disk::Operation::kSync, Disk::Operation::kSyncDirectory}) {
     disk_.fail({.operation = operation, .error_number = ENOSPC});
-    EXPECT_EQ(snapshotter_.save(snapshot(1, 5)).error().code, Errc::kIo);
+    EXPECT_EQ(snapshotter_.save(snapshot(1, 5)).error().code, Errc::kNoSpace);
     EXPECT_TRUE(names().empty());
   }
 }

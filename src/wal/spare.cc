@@ -47,7 +47,7 @@ Result<> SpareMaker::check_room() const {
   const std::uint64_t missing = request_.bytes - written_;
   if (space.available >= missing + left_free) return {};
   return base::fail(
-      Error(Errc::kIo, request_.path, written_,
+      Error(Errc::kNoSpace, request_.path, written_,
             fmt::format("{} bytes are free, where {} should remain after the file's last {}: {}",
                         space.available, left_free, missing, std::strerror(ENOSPC))));
 }

@@ -471,7 +471,13 @@ Result<Spare> Wal::take_spare() {
   ASSIGN_OR_RETURN(const bool locked, file->try_lock());
   if (!locked)
     return base::fail(Error(Errc::kLocked, path, 0, "expected to be alone with a new file"));
-  RETURN_IF_ERROR(file->preallocate(options_.segment_bytes));
+  // Without room for all of it, what there is must do: the file grows as it is written.
+  const auto room = file->preallocate(options_.segment_bytes);
+  if (!room && room.error().code == std::errc::no_space_on_device) {
+    RETURN_IF_ERROR(file->truncate(0));
+  } else if (!room) {
+    return base::fail(Error(room.error()));
+  }
   return Spare{.path = std::move(path), .file = std::move(file)};
 }
 
@@ -484,6 +490,13 @@ Result<> Wal::sync_tail() {
 
 // --- spares, locks
 // ----------------------------------------------------------------------------------------
+
+Result<std::uint64_t> segment_bytes_in(env::FileSystem& files, std::string_view directory,
+                                       std::uint64_t wanted) {
+  constexpr std::uint64_t kLeast = std::uint64_t{1} << 20;
+  ASSIGN_OR_RETURN(const auto space, files.space(parent_of(directory)));
+  return std::min(wanted, std::max(kLeast, space.total / 16));
+}
 
 std::optional<SpareRequest> Wal::next_spare() {
   if (spare_requested_ || spares_.size() >= options_.spares) return std::nullopt;

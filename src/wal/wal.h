@@ -49,6 +49,11 @@
 namespace keelson::wal {
 
 inline constexpr std::uint64_t kSegmentBytes = 64'000'000;
+// `wanted`, but on a small volume a sixteenth of it, at least a megabyte: with the file in use and
+// two spares the log then takes no more than the store leaves it. The parent of `directory` is
+// there.
+Result<std::uint64_t> segment_bytes_in(env::FileSystem& files, std::string_view directory,
+                                       std::uint64_t wanted);
 
 struct Options {
   std::string directory;

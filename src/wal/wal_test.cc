@@ -419,7 +419,7 @@ TEST(Wal, SparesAreUsedInTurnAndLeftoversRemoved) {
     auto request = wal->next_spare();
     ASSERT_TRUE(request);
     EXPECT_FALSE(wal->next_spare()) << "one at a time";
-    EXPECT_EQ(make_spare(disk, *request).error().code, Errc::kIo);
+    EXPECT_EQ(make_spare(disk, *request).error().code, Errc::kNoSpace);
     wal->spare_failed();
     disk.set_capacity(1u << 30);
     wal->add_spare(make_spare(disk, *wal->next_spare()).value());
@@ -427,6 +427,40 @@ TEST(Wal, SparesAreUsedInTurnAndLeftoversRemoved) {
   }
   reopen(disk);
   for (const auto& [path, content] : disk.contents()) EXPECT_FALSE(path.ends_with(".tmp")) << path;
+}
+
+// Writes may outrun the making of spares; then any room will do.
+TEST(Wal, WithoutRoomForAWholeFileItGrowsAsItIsWritten) {
+  Disk disk(1);
+  {
+    auto wal = create(disk);
+    disk.set_capacity(disk.used() + kSmallSegment / 2);
+    raft::Index i = 1;
+    for (; wal->stats().cuts < 1; i++)
+      put(*wal, {.term = 1, .vote = 1, .commit = i}, {entry(1, i, std::string(500, 'x'))});
+    put(*wal, {.term = 1, .vote = 1, .commit = i}, {entry(1, i, "the last that fits")});
+    EXPECT_EQ(wal->stats().cuts_without_spare, 1u);
+    wal->append({}, std::vector{entry(1, i + 1, std::string(kSmallSegment, 'x'))});
+    const auto flushed = wal->flush_and_sync();
+    ASSERT_FALSE(flushed);
+    EXPECT_EQ(flushed.error().code, Errc::kNoSpace);
+  }
+  disk.set_capacity(1u << 30);
+  EXPECT_EQ(reopen(disk).entries.back().data.view(), "the last that fits");
+}
+
+TEST(Wal, OnASmallVolumeFilesAreSmall) {
+  constexpr std::uint64_t kMebibyte = std::uint64_t{1} << 20;
+  Disk disk(1);
+  ASSERT_TRUE(disk.make_directories("/m"));
+  const auto bytes_on = [&](std::uint64_t volume, std::uint64_t wanted) {
+    disk.set_capacity(volume);
+    return segment_bytes_in(disk, "/m/wal", wanted).value();
+  };
+  EXPECT_EQ(bytes_on(std::uint64_t{1} << 40, kSegmentBytes), kSegmentBytes);
+  EXPECT_EQ(bytes_on(192 * kMebibyte, kSegmentBytes), 12 * kMebibyte);
+  EXPECT_EQ(bytes_on(8 * kMebibyte, kSegmentBytes), kMebibyte);
+  EXPECT_EQ(bytes_on(8 * kMebibyte, 4096), 4096u) << "never more than is wanted";
 }
 
 TEST(Wal, ASpareLeavesOthersTheirRoom) {
