@@ -48,9 +48,9 @@ void StoreKeeper::on_work(std::vector<StoreWork> works) {
 }
 
 void StoreKeeper::note() {
-  look_at_space();
   noted_ = store_->snapshot();
   noted_space_ = store_->space();
+  look_at(noted_space_);
   tell_applier_({.batches = batches_,
                  .snapshot = noted_,
                  .space = noted_space_,
@@ -60,8 +60,7 @@ void StoreKeeper::note() {
 // Whether background work has changed what readers may take, or what the space is. A View of before
 // keeps in memory the places of all that was collected since, and on disk its files: so it must not
 // last until somebody writes again.
-bool StoreKeeper::is_outdated() const {
-  const store::Space space = store_->space();
+bool StoreKeeper::is_outdated(const store::Space& space) const {
   return store_->snapshot() != noted_ || space.live_bytes != noted_space_.live_bytes ||
          space.file_bytes != noted_space_.file_bytes;
 }
@@ -94,8 +93,8 @@ void StoreKeeper::arm_checkpoint() {
 
 // After every batch, not only between steps of the background: those may wait long for a slow disk,
 // and what is left of the reserve is what the alarm has to be raised with.
-void StoreKeeper::look_at_space() {
-  const bool short_of_space = !store_->space().reserve_available;
+void StoreKeeper::look_at(const store::Space& space) {
+  const bool short_of_space = !space.reserve_available;
   if (short_of_space && !short_of_space_) shared_.to_raft_events->push_always(OutOfSpace{});
   short_of_space_ = short_of_space;
 }
@@ -114,12 +113,13 @@ void StoreKeeper::step() {
 
 void StoreKeeper::after_step(base::Result<store::Step> step) {
   if (!step) stop_process(fmt::format("store: background work: {}", step.error().message()));
-  look_at_space();
+  const store::Space space = store_->space();
+  look_at(space);
   const auto now = lane_.clock().now();
   const bool is_due = store_->checkpoint_due(now);  // background work may want one
   if (is_due) checkpoint(now);
   const bool goes_on = step->again && *step->again <= now;
-  if (is_due || (!goes_on && is_outdated())) note();
+  if (is_due || (!goes_on && is_outdated(space))) note();
   if (step->wait) {
     waiting_ = true;
     shared_.any_worker().post([this, wait = std::move(step->wait)]() mutable {

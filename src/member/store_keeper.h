@@ -53,14 +53,14 @@ class StoreKeeper {
  private:
   void on_work(std::vector<StoreWork> works);
   void note();
-  bool is_outdated() const;
+  bool is_outdated(const store::Space& space) const;
   void checkpoint_if_due();
   void checkpoint(base::TimePoint now);
   void arm_checkpoint();
   void step();
   void step_at(base::TimePoint due);
   void after_step(base::Result<store::Step> step);
-  void look_at_space();
+  void look_at(const store::Space& space);
 
   env::Lane& lane_;
   Shared& shared_;
