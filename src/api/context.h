@@ -103,6 +103,9 @@ class RequestHandler : public http::CallHandler {
   // Lets a generated message be the answer.
   void answer(const google::protobuf::MessageLite& message) { answer(message.SerializeAsString()); }
 
+  // When the request came. Of a unary call.
+  base::TimePoint started() const { return *started_; }
+
   Context& context_;
   http::Call& call_;
   Waiting waiting_;

@@ -30,7 +30,6 @@ class RangeCall : public RequestHandler<etcdserverpb::RangeRequest> {
   void run(std::string_view) override {
     if (auto bad = check(request_)) return refuse(*bad);
     auto& front = context_.front;
-    asked_ = front.lane().clock().now();
     if (request_.serializable() || front.view()->linearizable) return read(front.view());
     waiting_ = front.barrier([this](auto view) {
       waiting_ = 0;
@@ -40,10 +39,9 @@ class RangeCall : public RequestHandler<etcdserverpb::RangeRequest> {
   }
   void read(std::shared_ptr<const member::View> view) {
     answer_.emplace(context_, call_, request_, std::move(view));
-    answer_->start(asked_);
+    answer_->start(started());
   }
 
-  base::TimePoint asked_;
   std::optional<RangeAnswer> answer_;
 };
 
