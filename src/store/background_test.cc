@@ -70,14 +70,19 @@ TEST(Background, CollectionFreesTheDeadAndKeepsTheLiving) {
 // Of a store however small: the manifest's two slots, headers, footers, the bucket log.
 constexpr std::uint64_t kOverheadBytes = 8192;
 
-// As much as a collection would not begin for, in sealed segments and in the tail, is reclaimed
-// when it is asked for.
-TEST(Background, ReclaimTakesWhatIsBelowTheThresholds) {
-  World world;
+// What dies here is too little for a collection to begin by itself.
+void fill_below_thresholds(World& world) {
   world.options().collection_gain_bytes = std::uint64_t{1} << 20;
   world.options().reclaim_gain_bytes = 512;
   ASSERT_TRUE(world.open());
   fill(world, 40);
+}
+
+// As much as a collection would not begin for, in sealed segments and in the tail, is reclaimed
+// when it is asked for.
+TEST(Background, ReclaimTakesWhatIsBelowTheThresholds) {
+  World world;
+  fill_below_thresholds(world);
   for (int i = 0; i < 8; i++) world.put("tail", std::string(200, 't'));  // seven die in the tail
   world.compact(world.truth().revision);
   ASSERT_TRUE(world.commit() && world.checkpoint() && world.settle());
@@ -108,10 +113,7 @@ TEST(Background, ReclaimTakesWhatIsBelowTheThresholds) {
 // Asked for before the store knows who is dead: it waits for them.
 TEST(Background, ReclaimWaitsForDeathsThatAreNotSettled) {
   World world;
-  world.options().collection_gain_bytes = std::uint64_t{1} << 20;
-  world.options().reclaim_gain_bytes = 512;
-  ASSERT_TRUE(world.open());
-  fill(world, 40);
+  fill_below_thresholds(world);
   world.compact(world.truth().revision);
   ASSERT_TRUE(world.commit());
   world.store().reclaim();
