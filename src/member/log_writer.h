@@ -6,7 +6,8 @@
 //   release, purge
 //
 // What must not leave before it is durable is in AppendWork::responses and leaves from here only
-// (L1). A write or sync that failed stops the process (L2).
+// (L1). A write or sync that failed stops the process (L2). That no file can be prepared for lack
+// of room, and none is ready, is told to the raft lane (OutOfSpace).
 #pragma once
 
 #include <memory>

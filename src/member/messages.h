@@ -76,7 +76,7 @@ struct AppliedNotice {
 struct SnapshotSaved {
   raft::Snapshot snapshot;
 };
-// The volume has less room than the reserve: raise NOSPACE.
+// The volume has less room than the reserve of the store, or of the log: raise NOSPACE.
 struct OutOfSpace {};
 using RaftEvent = std::variant<Persisted, AppliedNotice, SnapshotSaved, OutOfSpace>;
 
