@@ -193,6 +193,9 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   static constexpr int kRoundsMax = 16;
   // Of a request that is refused: so much is read and thrown away before the answer.
   static constexpr std::size_t kUnaskedBodyBytes = 256 << 10;
+  // Beast asserts that it is given this much when it looks again at a chunk that was cut. The last
+  // chunk has no fewer, and with those that must follow it no other has.
+  static constexpr std::size_t kChunkBytesMin = 5;
 
   // Reading
   // --------------------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
     handler_.reset();
     reading_ = Reading::kHead;
     answer_ = Answer::kNone;
-    paused_ = false;
+    paused_ = chunk_cut_ = false;
     keep_alive_ = head_request_ = body_dropped_ = false;
     told_drained_ = true;
   }
@@ -251,11 +254,13 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   }
 
   bool parse() {
+    if (chunk_cut_ && input_.size() < kChunkBytesMin) return false;
     boost::beast::error_code ec;
     const std::size_t used =
         parser_->put(boost::asio::const_buffer(input_.data(), input_.size()), ec);
     input_.erase(0, used);
     const bool need_more = ec == beast::error::need_more;
+    chunk_cut_ = need_more && reading_ == Reading::kBody && parser_->chunked();
     if (ec && !need_more) {
       on_malformed(ec);
       return true;
@@ -642,6 +647,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   bool expects_continue_ = false;
   bool body_end_due_ = false;
   bool body_dropped_ = false;
+  bool chunk_cut_ = false;      // what input_ begins with
   bool paused_ = false;         // by the handler
   bool stream_paused_ = false;  // by us
   bool told_drained_ = true;
