@@ -40,6 +40,11 @@ class Lane {
   // never which.
   virtual void expect_soon() {}
 
+  // A hint from any lane: work for this one follows within microseconds, sooner than a thread
+  // wakes. Wakes it if it sleeps, and it stays awake a moment. Costs next to nothing if it does
+  // not.
+  virtual void rouse() {}
+
   // True inside a job of this lane.
   virtual bool is_current() const = 0;
   virtual std::string_view name() const = 0;

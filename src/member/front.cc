@@ -204,6 +204,8 @@ bool Front::ask_raft(FrontRequest request) { return shared_.to_raft->push(std::m
 // --- replicated requests
 
 Ticket Front::propose(std::uint32_t field, std::string_view request, ReplyJob done) {
+  // The log wakes while this goes through raft.
+  if (leader_ == shared_.identity.member_id) shared_.log_lane->rouse();
   const Ticket id = ids_.next();
   base::SharedBytes data = encode_proposal(id, field, request);
   const std::size_t bytes = data.size();

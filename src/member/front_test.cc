@@ -21,6 +21,7 @@ class FrontTest : public ::testing::Test {
     shared_.clock = &world_.host("n1").clock();
     shared_.identity.member_id = kSelf;
     shared_.workers = {&world_.host("n1").lane("worker0")};
+    shared_.log_lane = &world_.host("n1").lane("log");
     shared_.to_raft = std::make_unique<env::Channel<FrontRequest>>(
         world_.host("n1").lane("raft"), 200'000, [this](std::vector<FrontRequest> requests) {
           for (auto& one : requests) requests_.push_back(std::move(one));

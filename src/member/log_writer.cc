@@ -49,12 +49,16 @@ void LogWriter::stop() {
 void LogWriter::on_work(std::vector<AppendWork> works) {
   CHECK(!stopped_);
   std::vector<raft::Message> responses;
+  bool commits = false;
   for (AppendWork& work : works) {
+    commits |= work.commits && !work.entries.empty();
     if (!work.hard_state.empty()) hard_state_ = work.hard_state;
     wal_->append(work.hard_state, work.entries);
     std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
   }
   flush(std::move(responses));
+  // It wakes while raft does.
+  if (commits) shared_.apply_lane->rouse();
 }
 
 void LogWriter::flush(std::vector<raft::Message> responses) {

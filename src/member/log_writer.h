@@ -28,6 +28,7 @@ struct AppendWork {
   raft::HardState hard_state;  // empty: unchanged
   std::vector<raft::Entry> entries;
   std::vector<raft::Message> responses;
+  bool commits = false;  // entries that are durable here are committed: they are applied at once
 };
 
 class LogWriter {

@@ -42,6 +42,8 @@ Member::~Member() {
 void Member::wire(Booted booted, env::FileSystem& files, std::uint64_t chance) {
   const Paths paths = Paths::of(shared_.config);
   shared_.workers = lanes_.workers;
+  shared_.log_lane = lanes_.log;
+  shared_.apply_lane = lanes_.apply;
   shared_.store_lane = lanes_.store;
   const auto space = booted.store->space();
   const raft::Index log_end =

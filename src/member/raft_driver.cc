@@ -223,7 +223,8 @@ void RaftDriver::hand_out(raft::Ready ready) {
     if (job.must_sync || !job.entries.empty() || !job.responses.empty()) {
       log_->push_always({.hard_state = std::exchange(unsaved_state_, {}),
                          .entries = std::move(job.entries),
-                         .responses = std::move(job.responses)});
+                         .responses = std::move(job.responses),
+                         .commits = only_voter_ && leads()});
     }
   }
   if (ready.apply) {

@@ -131,6 +131,14 @@ TEST_F(RaftDriverTest, AloneItLeadsAtOnceWithoutWaitingForATick) {
   EXPECT_EQ(shared_.progress.committed, 1u);
 }
 
+TEST_F(RaftDriverTest, AloneWhatIsDurableIsCommitted) {
+  start();
+  propose("a");
+  settle();
+  ASSERT_FALSE(appends_.back().entries.empty());
+  EXPECT_TRUE(appends_.back().commits);
+}
+
 TEST_F(RaftDriverTest, NothingIsAppliedBeforeItIsDurable) {
   start();
   hold_syncs_ = true;

@@ -55,6 +55,8 @@ struct Shared {
   std::vector<std::unique_ptr<Front>> fronts;  // by number
   std::vector<env::Lane*> workers;
   Applier* applier = nullptr;
+  env::Lane* log_lane = nullptr;
+  env::Lane* apply_lane = nullptr;
   env::Lane* store_lane = nullptr;
   StoreKeeper* store_keeper = nullptr;
   store::Store& store();  // on the store lane

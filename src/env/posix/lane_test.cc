@@ -127,6 +127,27 @@ TEST_F(LaneTest, WhatIsExpectedSoonIsHeardSoonerOrLater) {
   EXPECT_EQ(rounds, kRounds);
 }
 
+TEST_F(LaneTest, ALaneThatWasRousedHearsWhatFollows) {
+  constexpr int kRounds = 3000;
+  std::latch done(1);
+  int rounds = 0;
+  std::function<void()> ask = [&] {
+    if (++rounds == kRounds) return done.count_down();
+    Lane* const self = log_.is_current() ? &log_ : &io_;
+    Lane* const other = self == &log_ ? &io_ : &log_;
+    other->rouse();
+    // Now and then nothing follows for so long that it sleeps again.
+    if (rounds % 50 == 0) {
+      self->after(Milliseconds(1), [&, other] { other->post([&] { ask(); }); });
+    } else {
+      other->post([&] { ask(); });
+    }
+  };
+  io_.post([&] { ask(); });
+  done.wait();
+  EXPECT_EQ(rounds, kRounds);
+}
+
 TEST_F(LaneTest, AHookRunsOnceAfterTheJobsQueuedBeforeIt) {
   std::vector<std::string> trace;
   std::latch done(1);

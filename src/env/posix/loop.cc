@@ -33,6 +33,12 @@ unsigned usable_cores() {
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 2;
 }
 
+// Staying awake for another thread would keep it from running.
+bool one_core() {
+  static const bool is = usable_cores() < 2;
+  return is;
+}
+
 // Tells the core that it waits for another.
 void rest_a_moment() {
 #if defined(__x86_64__)
@@ -131,10 +137,22 @@ void Loop::post(LoopLane* lane, base::Job job) {
     const std::scoped_lock lock(mutex_);
     shared_.push_back({lane, std::move(job)});
     has_shared_.store(true, std::memory_order_release);
-    was_asleep = std::exchange(sleeping_, false);
+    was_asleep = sleeping_.exchange(false);
     in_reactor = in_reactor_;
   }
   if (was_asleep) wake(in_reactor);
+}
+
+void Loop::rouse() {
+  if (!sleeping_.load(std::memory_order_relaxed) || one_core()) return;
+  bool in_reactor = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!sleeping_.exchange(false)) return;
+    roused_ = true;
+    in_reactor = in_reactor_;
+  }
+  wake(in_reactor);
 }
 
 void Loop::wake(bool in_reactor) {
@@ -199,8 +217,7 @@ void Loop::poll_io() {
 // Stays awake a moment for what is expected. Where that is in vain, because answers take longer or
 // their lane has no core to run on, it is tried ever more rarely: then it costs next to nothing.
 bool Loop::came_while_awake() {
-  static const bool alone = usable_cores() < 2;
-  if (alone || queue_head_ < queue_.size() || !hooks_.empty()) return false;
+  if (one_core() || queue_head_ < queue_.size() || !hooks_.empty()) return false;
   if (sleeps_anyway_ > 0) {
     sleeps_anyway_--;
     return false;
@@ -235,8 +252,9 @@ void Loop::sleep(base::Duration at_most) {
 bool Loop::may_sleep() {
   if (queue_head_ < queue_.size() || !hooks_.empty()) return false;
   const std::scoped_lock lock(mutex_);
-  sleeping_ = in_reactor_ = shared_.empty() && !stopping_;
-  return sleeping_;
+  const bool may = shared_.empty() && !stopping_;
+  sleeping_ = in_reactor_ = may;
+  return may;
 }
 
 base::Duration Loop::until_next_timer() const {
@@ -249,6 +267,7 @@ void Loop::take_shared() {
   {
     const std::scoped_lock lock(mutex_);
     sleeping_ = false;
+    expects_soon_ |= std::exchange(roused_, false);
     has_shared_.store(false, std::memory_order_release);
     if (shared_.empty()) return;
     if (queue_.empty()) {  // keeps both buffers in use
@@ -335,6 +354,8 @@ void LoopLane::cancel(TimerId timer) {
 void LoopLane::expect_soon() {
   if (is_current()) loop_.expect_soon();
 }
+
+void LoopLane::rouse() { loop_.rouse(); }
 
 bool LoopLane::is_current() const { return loop_.is_current() && loop_.current_lane() == this; }
 

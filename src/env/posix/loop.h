@@ -50,6 +50,7 @@ class LoopLane final : public Lane {
   TimerId at(base::TimePoint due, base::Job job) override;
   void cancel(TimerId timer) override;
   void expect_soon() override;
+  void rouse() override;
   bool is_current() const override;
   std::string_view name() const override { return name_; }
   Clock& clock() override { return clock_; }
@@ -92,6 +93,7 @@ class Loop {
 
   // Any thread.
   void post(LoopLane* lane, base::Job job);
+  void rouse();
 
   // This thread only, or while none runs.
   void at_turn_end(LoopLane* lane, base::Job job);
@@ -151,10 +153,11 @@ class Loop {
   bool running_ =
       false;  // changed by the thread that starts and stops, while the loop's own is not there
 
-  std::mutex mutex_;            // guards the next five
-  std::vector<Queued> shared_;  // posted from other threads
-  bool sleeping_ = false;
-  bool in_reactor_ = false;  // where it sleeps
+  std::mutex mutex_;                    // guards the next six
+  std::vector<Queued> shared_;          // posted from other threads
+  std::atomic<bool> sleeping_ = false;  // may be read without it, for a hint
+  bool roused_ = false;                 // since it last took what is shared
+  bool in_reactor_ = false;             // where it sleeps
   bool stopping_ = false;
   std::condition_variable woken_;
   std::atomic<bool> has_shared_ = false;  // shared_ is not empty; written under the mutex
