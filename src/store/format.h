@@ -3,36 +3,22 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/crc32c.h"
+#include "base/little_endian.h"
 #include "base/result.h"
 #include "base/revision.h"
 #include "base/time.h"
 
 namespace keelson::store {
 
-static_assert(std::endian::native == std::endian::little, "the files are little-endian");
-
-template <class T>
-void store_le(char* at, T value) {
-  std::memcpy(at, &value, sizeof value);
-}
-template <class T>
-T load_le(const char* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-template <class T>
-void append_le(std::string& out, T value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
+using base::append_le;
+using base::load_le;
+using base::store_le;
 
 constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t unit) {
   return (n + unit - 1) / unit * unit;

@@ -1,0 +1,288 @@
+// Writer and reader held against each other and against a sorted map, and the reader against
+// damage. bbolt itself is asked by tests/peers/bolttwin.
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "base/little_endian.h"
+#include "base/random.h"
+#include "bolt/reader.h"
+#include "bolt/writer.h"
+#include "env/simulated/disk.h"
+
+namespace keelson::bolt {
+namespace {
+
+using env::simulated::Disk;
+using Keys = std::map<std::string, std::string>;
+using Content = std::map<std::string, Keys>;  // by bucket
+
+Plan plan_of(const Content& content, std::uint32_t page_bytes) {
+  Layout layout(page_bytes);
+  for (const auto& [name, keys] : content) {
+    layout.begin_bucket(name.size());
+    for (const auto& [key, value] : keys) layout.add(key.size(), value.size());
+  }
+  return layout.finish();
+}
+
+std::string file_of(const Content& content, std::uint32_t page_bytes = kPageBytesDefault) {
+  const Plan plan = plan_of(content, page_bytes);
+  Writer writer(plan);
+  std::string file;
+  for (const auto& [name, keys] : content) {
+    writer.begin_bucket(name);
+    for (const auto& [key, value] : keys) writer.add(key, value);
+    file += writer.take();
+  }
+  EXPECT_TRUE(writer.finish().ok());
+  file += writer.take();
+  EXPECT_EQ(file.size(), plan.file_bytes());
+  return file;
+}
+
+class BoltTest : public ::testing::Test {
+ protected:
+  const env::File& file(std::string_view bytes) {
+    EXPECT_TRUE(env::write_file(disk_, "/db", bytes).ok());
+    file_ = disk_.open("/db", env::OpenMode::kRead).value();
+    return *file_;
+  }
+
+  Disk disk_{1};
+  std::unique_ptr<env::File> file_;
+};
+
+// All that a file holds, nested buckets under "outer/inner".
+base::Result<> read_bucket(const Database& database, const Bucket& bucket, const std::string& name,
+                           Content& out) {
+  Keys& keys = out[name];
+  Cursor cursor(database, bucket);
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, cursor.next());
+    if (!more) return {};
+    if (cursor.is_bucket()) {
+      ASSIGN_OR_RETURN(const Bucket inner, cursor.bucket());
+      const std::string inner_name = std::string(cursor.key());
+      RETURN_IF_ERROR(
+          read_bucket(database, inner, name.empty() ? inner_name : name + "/" + inner_name, out));
+    } else {
+      keys.emplace(cursor.key(), cursor.value());
+    }
+  }
+}
+
+base::Result<Content> read_all(const env::File& file) {
+  ASSIGN_OR_RETURN(const Database database, Database::open(file));
+  RETURN_IF_ERROR(check(database));
+  Content content;
+  RETURN_IF_ERROR(read_bucket(database, database.root(), "", content));
+  content.erase("");
+  return content;
+}
+
+Content random_content(base::Random& random, std::uint32_t page_bytes) {
+  Content content;
+  const auto buckets = random.below(6);
+  for (std::uint64_t b = 0; b < buckets; b++) {
+    Keys& keys = content["bucket" + std::to_string(random.below(1000))];
+    const auto count = random.below(3) == 0 ? random.below(2000) : random.below(30);
+    const auto key_max = random.below(10) == 0 ? page_bytes * 2 : 40;
+    for (std::uint64_t i = 0; i < count; i++) {
+      std::string key(1 + random.below(key_max), 'k');
+      for (std::size_t c = 0; c < std::min<std::size_t>(key.size(), 6); c++) {
+        key[c] = static_cast<char>(random.below(256));
+      }
+      const auto value_max = random.below(50) == 0 ? page_bytes * 5 : 200;
+      keys[key] = std::string(random.below(value_max), static_cast<char>('a' + random.below(26)));
+    }
+  }
+  return content;
+}
+
+TEST_F(BoltTest, WhatIsWrittenIsRead) {
+  for (std::uint64_t seed = 1; seed <= 60; seed++) {
+    base::Random random(seed);
+    const auto page_bytes = std::uint32_t{1024} << random.below(4);
+    const Content content = random_content(random, page_bytes);
+    const auto read = read_all(file(file_of(content, page_bytes)));
+    ASSERT_TRUE(read.ok()) << "seed " << seed << ": " << read.error().message();
+    ASSERT_EQ(*read, content) << "seed " << seed;
+  }
+}
+
+TEST_F(BoltTest, EveryNumberOfKeysMakesAWholeTree) {
+  Content content{{"key", {}}, {"meta", {{"consistent_index", "12345678"}}}};
+  for (int count = 0; count < 1200; count++) {
+    const auto read = read_all(file(file_of(content, 1024)));
+    ASSERT_TRUE(read.ok()) << count << " keys: " << read.error().message();
+    ASSERT_EQ(*read, content);
+    content["key"][fmt::format("{:05}", count)] = std::string(30, 'v');
+  }
+}
+
+TEST_F(BoltTest, AFileWithoutBucketsIsAnEmptyLeaf) {
+  const std::string bytes = file_of({});
+  EXPECT_EQ(bytes.size(), 3u * 4096);
+  EXPECT_EQ(read_all(file(bytes)).value(), Content{});
+}
+
+TEST_F(BoltTest, BranchesHaveTheFirstKeysOfTheirChildren) {
+  Content content;
+  for (int i = 0; i < 5000; i++) content["b"][fmt::format("{:08}", i)] = std::string(50, 'v');
+  const std::string bytes = file_of(content, 1024);
+  int branches = 0;
+  for (std::size_t at = 2048; at < bytes.size(); at += 1024) {
+    const PageHeader header = decode_page_header(bytes.data() + at);
+    if (!header.is(PageType::kBranch)) continue;
+    branches++;
+    EXPECT_GE(header.count, 2);
+    for (std::size_t i = 0; i < header.count; i++) {
+      const std::size_t place = at + kPageHeaderBytes + i * kElementBytes;
+      const Element element = decode_branch(bytes.data() + place);
+      const std::size_t child = element.child * 1024 + kPageHeaderBytes;
+      const PageHeader below = decode_page_header(bytes.data() + element.child * 1024);
+      const Element first = below.is(PageType::kBranch) ? decode_branch(bytes.data() + child)
+                                                        : decode_leaf(bytes.data() + child);
+      EXPECT_EQ(bytes.substr(place + element.position, element.key_bytes),
+                bytes.substr(child + first.position, first.key_bytes));
+    }
+  }
+  EXPECT_GT(branches, 10);
+}
+
+TEST_F(BoltTest, ASourceThatChangesBetweenThePassesIsAnError) {
+  const Content before{{"a", {{"k", "v"}}}};
+  Writer writer(plan_of(before, 4096));
+  writer.begin_bucket("a");
+  for (int i = 0; i < 1000; i++) writer.add(fmt::format("{:05}", i), "value");
+  EXPECT_FALSE(writer.finish().ok());
+}
+
+TEST_F(BoltTest, TheNewerOfTwoMetasCountsAndOneIsEnough) {
+  const Content content{{"a", {{"k", "v"}}}};
+  std::string bytes = file_of(content);
+  bytes[20] ^= 1;  // the first meta's version
+  EXPECT_EQ(read_all(file(bytes)).value(), content) << "the second, whose page size must be found";
+  bytes = file_of(content);
+  bytes[4096 + 20] ^= 1;
+  EXPECT_EQ(read_all(file(bytes)).value(), content);
+  Meta meta = *decode_meta(bytes.data() + kPageHeaderBytes);
+  meta.txid += 1;
+  meta.root = 77;
+  encode(meta, bytes.data() + 4096 + kPageHeaderBytes);
+  EXPECT_EQ(read_all(file(bytes)).error().message(),
+            "/db at 0: expected a page from 2 to 2, found 77: Bad message");
+  bytes[20] ^= 1;
+  bytes[4096 + 20] ^= 1;
+  EXPECT_EQ(read_all(file(bytes)).error().message(),
+            "/db at 0: expected a valid meta page of bbolt, 0 or 1: Bad message");
+}
+
+TEST_F(BoltTest, BytesBehindTheFileAreNoPartOfIt) {
+  const Content content{{"a", {{"k", "v"}}}};
+  EXPECT_EQ(read_all(file(file_of(content) + std::string(32, 'h'))).value(), content);
+}
+
+TEST_F(BoltTest, AFileCutShortIsRefused) {
+  const std::string bytes = file_of({{"a", {{"k", std::string(9000, 'v')}}}});
+  for (std::size_t length = 0; length < bytes.size(); length += 512) {
+    EXPECT_FALSE(read_all(file(bytes.substr(0, length))).ok()) << length;
+  }
+}
+
+// One line for each way to be wrong.
+TEST_F(BoltTest, DamageIsNamedWithItsPlace) {
+  Content content;
+  for (int i = 0; i < 100; i++) content["b"][fmt::format("{:04}", i)] = std::string(30, 'v');
+  const std::string good = file_of(content, 1024);
+  ASSERT_TRUE(decode_page_header(good.data() + 2048).is(PageType::kLeaf));
+  const struct {
+    std::size_t at;
+    std::string bytes;
+    const char* text;
+  } rows[] = {
+      {2048, "\x09", "/db at 2048: expected page 2, found a header of 9"},
+      {2048 + 8, "\x10", "/db at 2056: expected a branch or a leaf, found flags 0x10"},
+      {2048 + 12, "\x7f", "/db at 2060: expected a page that ends before page"},
+      {2048 + 16, "\x04", "/db at 2064: expected flags 0 or 1 of an element, found 0x4"},
+      {2048 + 20, "\xff\xff\xff", "/db at 2064: expected an element within its page"},
+      {2048 + 24, std::string(4, '\0'), "/db at 2064: expected a key of 1 to 32768 bytes, found 0"},
+      {2048 + 31, "\xff", "/db at 2064: expected a value of at most 2147483646 bytes"},
+      {2048 + 20 + 16, "\x10", "/db at 2080: expected an element within its page"},
+  };
+  for (const auto& row : rows) {
+    std::string bytes = good;
+    bytes.replace(row.at, row.bytes.size(), row.bytes);
+    const auto read = read_all(file(bytes));
+    ASSERT_FALSE(read.ok()) << row.text;
+    EXPECT_EQ(read.error().message().substr(0, std::string(row.text).size()), row.text);
+  }
+}
+
+// A list of free pages, as bbolt keeps one unless it is told not to.
+TEST_F(BoltTest, FreePagesAreCountedWhereTheyAreListed) {
+  const Content content{{"a", {{"k", "v"}}}};
+  std::string bytes = file_of(content, 1024);  // root in page 2
+  std::string list(1024, '\0');
+  encode({.id = 3, .flags = 0x10, .count = 1}, list.data());
+  base::store_le(list.data() + kPageHeaderBytes, std::uint64_t{4});
+  bytes += list + std::string(1024, 'x');
+  Meta meta{.page_bytes = 1024, .root = 2, .freelist = 3, .high_water = 5, .txid = 4};
+  const auto with_meta = [&] {
+    encode(meta, bytes.data() + kPageHeaderBytes);
+    return read_all(file(bytes));
+  };
+  EXPECT_EQ(with_meta().value(), content);
+  bytes[3072 + 10] = 0;
+  EXPECT_EQ(with_meta().error().message(),
+            "/db at 4096: expected page 4 to be reachable or free: Bad message");
+  bytes[3072 + 10] = 1;
+  bytes[3072 + 16] = 2;
+  EXPECT_EQ(with_meta().error().message(),
+            "/db at 2048: expected page 2 to be used once: Bad message");
+  bytes[3072 + 16] = 9;
+  EXPECT_EQ(with_meta().error().message(),
+            "/db at 3088: expected the id of a free page above 0, found 9: Bad message");
+  meta.freelist = 99;
+  EXPECT_EQ(with_meta().error().message(),
+            "/db at 0: expected a list of free pages below page 5, found it at 99: Bad message");
+}
+
+// Whatever is flipped: an error, or something that is in order.
+TEST_F(BoltTest, NoFlippedBitsEndTheProcess) {
+  Content content;
+  for (int i = 0; i < 60; i++) content["b"][fmt::format("{:04}", i)] = std::string(30, 'v');
+  content["c"] = {{"small", "inline"}};
+  const std::string good = file_of(content, 1024);
+  base::Random random(7);
+  std::size_t refused = 0;
+  for (int round = 0; round < 3000; round++) {
+    std::string bytes = good;
+    for (std::uint64_t flips = 1 + random.below(3); flips > 0; flips--) {
+      bytes[random.below(bytes.size())] ^= static_cast<char>(1 << random.below(8));
+    }
+    refused += read_all(file(bytes)).ok() ? 0 : 1;
+  }
+  EXPECT_GT(refused, 300u);
+}
+
+// A branch that names itself.
+TEST_F(BoltTest, ATreeWithoutEndIsRefused) {
+  std::string page(1024, '\0');
+  encode({.id = 2, .flags = 0x01, .count = 1}, page.data());
+  encode_branch({.position = 16, .key_bytes = 1, .child = 2}, page.data() + kPageHeaderBytes);
+  page[kPageHeaderBytes + kElementBytes] = 'k';
+  std::string bytes = file_of({}, 1024);
+  bytes.replace(2048, 1024, page);
+  const auto database = Database::open(file(bytes)).value();
+  Cursor cursor(database, database.root());
+  EXPECT_EQ(cursor.next().error().message(),
+            "/db at 2048: expected a tree of at most 64 heights: Bad message");
+  EXPECT_EQ(check(database).error().message(),
+            "/db at 2048: expected page 2 to be used once: Bad message");
+}
+
+}  // namespace
+}  // namespace keelson::bolt

@@ -1,0 +1,107 @@
+// Writes and reads bbolt files as text, for tests that hold them against bbolt itself.
+//
+//   bolt_file write FILE PAGE_BYTES    from lines "bucket NAME" and "put KEY VALUE", in hex
+//   bolt_file dump FILE                checks and prints "bucket NAME SEQUENCE", "put KEY VALUE"
+//   and "end"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "bolt/reader.h"
+#include "bolt/writer.h"
+#include "env/posix/files.h"
+
+namespace {
+
+using namespace keelson;
+
+std::string from_hex(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
+    out += static_cast<char>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16));
+  }
+  return out;
+}
+
+std::string to_hex(std::string_view bytes) {
+  std::string out;
+  for (const char c : bytes) out += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return out.empty() ? "-" : out;
+}
+
+struct Line {
+  bool is_bucket = false;
+  std::string key, value;
+};
+
+std::vector<Line> read_lines() {
+  std::vector<Line> lines;
+  for (std::string word, key, value; std::cin >> word >> key;) {
+    value.clear();
+    if (word == "put") std::cin >> value;
+    lines.push_back({word == "bucket", from_hex(key), value == "-" ? "" : from_hex(value)});
+  }
+  return lines;
+}
+
+base::Result<> write(env::FileSystem& files, const std::string& path, std::uint32_t page_bytes) {
+  const std::vector<Line> lines = read_lines();
+  bolt::Layout layout(page_bytes);
+  for (const Line& line : lines) {
+    line.is_bucket ? layout.begin_bucket(line.key.size())
+                   : layout.add(line.key.size(), line.value.size());
+  }
+  const bolt::Plan plan = layout.finish();
+  bolt::Writer writer(plan);
+  std::string bytes;
+  for (const Line& line : lines) {
+    line.is_bucket ? writer.begin_bucket(line.key) : writer.add(line.key, line.value);
+    bytes += writer.take();
+  }
+  RETURN_IF_ERROR(writer.finish());
+  return env::write_file(files, path, bytes + writer.take());
+}
+
+base::Result<> dump(const bolt::Database& database, const bolt::Bucket& bucket) {
+  bolt::Cursor cursor(database, bucket);
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, cursor.next());
+    if (!more) return {};
+    if (!cursor.is_bucket()) {
+      std::cout << "put " << to_hex(cursor.key()) << ' ' << to_hex(cursor.value()) << '\n';
+      continue;
+    }
+    ASSIGN_OR_RETURN(const bolt::Bucket inner, cursor.bucket());
+    std::cout << "bucket " << to_hex(cursor.key()) << ' ' << inner.sequence << '\n';
+    RETURN_IF_ERROR(dump(database, inner));
+    std::cout << "end\n";
+  }
+}
+
+base::Result<> dump(env::FileSystem& files, const std::string& path) {
+  ASSIGN_OR_RETURN(const auto file, files.open(path, env::OpenMode::kRead));
+  ASSIGN_OR_RETURN(const bolt::Database database, bolt::Database::open(*file));
+  RETURN_IF_ERROR(bolt::check(database));
+  return dump(database, database.root());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  env::posix::Files files;
+  base::Result<> result = base::fail(base::make_error(
+      std::errc::invalid_argument, "bolt_file write FILE PAGE_BYTES | bolt_file dump FILE"));
+  if (arguments.size() == 3 && arguments[0] == "write") {
+    result = write(files, arguments[1], static_cast<std::uint32_t>(std::stoul(arguments[2])));
+  } else if (arguments.size() == 2 && arguments[0] == "dump") {
+    result = dump(files, arguments[1]);
+  }
+  if (result) return 0;
+  std::cerr << result.error().message() << '\n';
+  return 1;
+}
