@@ -10,9 +10,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/error.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/status.hpp>
 #include <ctime>
 #include <optional>
@@ -22,6 +19,7 @@
 #include "base/go_text.h"
 #include "http/connection.h"
 #include "http/grpc_wire.h"
+#include "http/http1_body.h"
 #include "http/output_buffer.h"
 
 namespace keelson::http {
@@ -29,44 +27,7 @@ namespace {
 
 namespace beast = boost::beast::http;
 
-// Where a parser puts the body: straight to its connection.
-class BodySink {
- public:
-  virtual void take_body(std::string_view bytes) = 0;
-
- protected:
-  ~BodySink() = default;
-};
-
-struct SinkBody {
-  using value_type = BodySink*;
-  class reader {
-   public:
-    template <bool is_request, class F>
-    reader(beast::header<is_request, F>&, value_type& sink) : sink_(sink) {}
-    void init(const boost::optional<std::uint64_t>&, boost::beast::error_code& ec) { ec = {}; }
-    template <class Buffers>
-    std::size_t put(const Buffers& buffers, boost::beast::error_code& ec) {
-      ec = {};
-      std::size_t size = 0;
-      for (auto it = boost::asio::buffer_sequence_begin(buffers);
-           it != boost::asio::buffer_sequence_end(buffers); ++it) {
-        const boost::asio::const_buffer piece = *it;
-        sink_->take_body({static_cast<const char*>(piece.data()), piece.size()});
-        size += piece.size();
-      }
-      return size;
-    }
-    void finish(boost::beast::error_code& ec) { ec = {}; }
-
-   private:
-    value_type& sink_;  // set after the parser has made its reader
-  };
-};
-
 using Parser = beast::request_parser<SinkBody>;
-
-std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
 std::string reason(int status) {
   // Go has no words for it, and says so.
@@ -193,9 +154,6 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   static constexpr int kRoundsMax = 16;
   // Of a request that is refused: so much is read and thrown away before the answer.
   static constexpr std::size_t kUnaskedBodyBytes = 256 << 10;
-  // Beast asserts that it is given this much when it looks again at a chunk that was cut. The last
-  // chunk has no fewer, and with those that must follow it no other has.
-  static constexpr std::size_t kChunkBytesMin = 5;
 
   // Reading
   // --------------------------------------------------------------------------------------------
