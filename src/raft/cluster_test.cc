@@ -1,8 +1,7 @@
 // Random clusters: nodes, disks that lose what was not synced, and a network that loses, repeats
 // and reorders, all from one seed. What must hold is checked after every step:
 //
-//   - each node's own invariants (invariants.h)
-//   - one leader per term
+//   - the invariants of each node and of the cluster (invariants.h)
 //   - what one node has applied at an index, all others that apply it apply too
 //   - a read sees everything that was committed anywhere when it was asked for
 //   - when all is calm again the cluster agrees and goes on
@@ -57,7 +56,6 @@ struct Server {
   StateMachine machine;
   StateMachine kept;  // what a crash leaves of that
   std::unique_ptr<Node> node;
-  StepWatcher watcher;
   std::deque<AppendJob> appends;
   std::deque<ApplyJob> applies;
 };
@@ -128,7 +126,7 @@ class Cluster {
                   .applied = server.machine.index,
                   .seed = random_.next()};
     server.node = std::make_unique<Node>(config, server.disk);
-    server.watcher.restarted();
+    watcher_.restarted(id);
   }
 
   void crash(NodeId id) {
@@ -389,11 +387,8 @@ class Cluster {
   }
 
   void check(Server& at) {
-    const auto broken = at.watcher.observe(*at.node);
+    const auto broken = watcher_.observe(*at.node);
     EXPECT_FALSE(broken) << "node " << at.node->id() << ": " << *broken << "\n" << picture();
-    if (at.node->role() != Role::kLeader) return;
-    const auto [it, fresh] = leaders_.emplace(at.node->term(), at.node->id());
-    EXPECT_EQ(it->second, at.node->id()) << "two leaders in term " << at.node->term();
   }
 
   std::string picture() const {
@@ -412,7 +407,7 @@ class Cluster {
   std::vector<std::unique_ptr<Server>> servers_;
   bool faults_ = true;
   std::deque<Message> network_;
-  std::map<Term, NodeId> leaders_;
+  ClusterWatcher watcher_;
   std::map<Index, std::uint32_t> history_;
   std::map<std::uint64_t, Index> reads_;  // by number: what was committed when it was asked for
   std::uint64_t last_read_ = 0;

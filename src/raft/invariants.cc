@@ -45,17 +45,19 @@ Broken broken_role(const Node& node) {
 }
 
 Broken broken_progress(const Node& node) {
-  const Status status = node.status();
-  if (status.soft_state.role != Role::kLeader) {
-    return status.progress.empty() ? Broken() : Broken("only a leader has progress");
+  const ProgressMap* const all = node.progress();
+  if (node.role() != Role::kLeader) {
+    return all == nullptr ? Broken() : Broken("only a leader has progress");
   }
-  const IdSet ids = status.configuration.ids();
-  if (ids.size() != status.progress.size()) return "progress of exactly the configuration's ids";
-  for (const auto& [id, progress] : status.progress) {
+  const Configuration& configuration = node.configuration();
+  const IdSet ids = configuration.ids();
+  const Index last = node.log().last_index();
+  if (ids.size() != all->size()) return "progress of exactly the configuration's ids";
+  for (const auto& [id, progress] : *all) {
     if (!ids.contains(id)) return "progress of exactly the configuration's ids";
     if (progress.match >= progress.next) return "match < next";
-    if (progress.match > status.last_index) return "match <= the leader's last index";
-    if (progress.learner != status.configuration.learners.contains(id)) {
+    if (progress.match > last) return "match <= the leader's last index";
+    if (progress.learner != configuration.learners.contains(id)) {
       return "progress knows the learners";
     }
     if (progress.state != ProgressState::kReplicate && progress.inflights.count() != 0) {
@@ -77,21 +79,37 @@ Broken broken_invariant(const Node& node) {
   return std::nullopt;
 }
 
+// --- one node
+
 Broken StepWatcher::observe(const Node& node) {
   if (auto broken = broken_invariant(node)) return broken;
   if (before_) {
     if (auto broken = broken_step(node)) return broken;
+    if (auto broken = broken_match(node)) return broken;
   }
   if (auto broken = remember_committed(node)) return broken;
-  before_ = Seen{.hard_state = node.hard_state(),
-                 .role = node.role(),
-                 .applied = node.log().applied(),
-                 .last_index = node.log().last_index(),
-                 .last_term = node.log().last_id().term};
+  look(node);
   return std::nullopt;
 }
 
-void StepWatcher::restarted() { before_.reset(); }
+void StepWatcher::restarted() {
+  before_.reset();
+  compare_all_ = true;
+}
+
+void StepWatcher::look(const Node& node) {
+  if (!before_) before_ = Seen{};
+  before_->hard_state = node.hard_state();
+  before_->role = node.role();
+  before_->applied = node.log().applied();
+  before_->last_index = node.log().last_index();
+  before_->last_term = node.log().last_id().term;
+  before_->configuration = node.configuration();
+  before_->match.clear();
+  if (const ProgressMap* const all = node.progress()) {
+    for (const auto& [id, progress] : *all) before_->match.emplace(id, progress.match);
+  }
+}
 
 Broken StepWatcher::broken_step(const Node& node) const {
   const HardState now = node.hard_state();
@@ -113,8 +131,24 @@ Broken StepWatcher::broken_step(const Node& node) const {
   return std::nullopt;
 }
 
-// Also compares what was committed before and is still there.
+// Within a leadership; who was removed and added in one change starts afresh.
+Broken StepWatcher::broken_match(const Node& node) const {
+  const ProgressMap* const all = node.progress();
+  if (all == nullptr || node.term() != before_->hard_state.term) return std::nullopt;
+  const bool reconfigured = node.configuration() != before_->configuration;
+  for (const auto& [id, progress] : *all) {
+    const auto then = before_->match.find(id);
+    if (then == before_->match.end() || progress.match >= then->second) continue;
+    if (progress.match == 0 && reconfigured) continue;
+    return fmt::format("the match of {:x} never goes back", id);
+  }
+  return std::nullopt;
+}
+
+// New ones are remembered, old ones compared.
 Broken StepWatcher::remember_committed(const Node& node) {
+  constexpr std::size_t kRememberedMax = std::size_t{1} << 16;
+  constexpr Index kComparedAgain = 16;
   const Log& log = node.log();
   const Index lo = std::max(first_, log.first_index());
   const Index end = log.committed() + 1;
@@ -122,8 +156,27 @@ Broken StepWatcher::remember_committed(const Node& node) {
     first_ = lo;  // a snapshot has skipped what is between
     committed_.clear();
   }
+  const Index known_end = first_ + committed_.size();
   if (lo >= end) return std::nullopt;
-  const auto entries = log.slice(lo, end, kNoLimit);
+  Index from = std::min(known_end, end), again = from;
+  if (compare_all_) {
+    from = lo;
+  } else if (known_end > lo) {
+    from = compared_ >= lo && compared_ < from ? compared_ : lo;
+    again = std::min(from + kComparedAgain, again);
+    if (auto broken = compare_committed(log, from, again)) return broken;
+    compared_ = again;
+    from = std::min(known_end, end);
+  }
+  compare_all_ = false;
+  if (auto broken = compare_committed(log, from, end)) return broken;
+  for (; committed_.size() > kRememberedMax; first_++) committed_.pop_front();
+  return std::nullopt;
+}
+
+Broken StepWatcher::compare_committed(const Log& log, Index lo, Index hi) {
+  if (lo >= hi) return std::nullopt;
+  const auto entries = log.slice(lo, hi, kNoLimit);
   if (!entries) return "committed entries are there";
   for (const Entry& entry : *entries) {
     const Committed now{.term = entry.term, .data_crc = base::crc32c(0, entry.data)};
@@ -134,6 +187,91 @@ Broken StepWatcher::remember_committed(const Node& node) {
       return fmt::format("committed entry {} never changes", entry.index);
     }
   }
+  return std::nullopt;
+}
+
+// --- all nodes
+
+Broken ClusterWatcher::observe(const Node& node) {
+  Watched& of = nodes_[node.id()];
+  if (auto broken = of.watcher.observe(node)) return broken;
+  if (auto broken = broken_matching(of, node)) return broken;
+  if (auto broken = broken_election(of, node)) return broken;
+  return broken_commit(of, node);
+}
+
+void ClusterWatcher::restarted(NodeId id) {
+  Watched& of = nodes_[id];
+  of.watcher.restarted();
+  of.committed = 0;
+  of.terms.clear();
+}
+
+Broken ClusterWatcher::broken_election(Watched& of, const Node& node) {
+  if (node.role() != Role::kLeader || of.led == node.term()) return std::nullopt;
+  of.led = node.term();
+  const auto [it, fresh] = leaders_.emplace(node.term(), node.id());
+  if (it->second != node.id()) {
+    return fmt::format("one leader in term {}: {:x} leads already", node.term(), it->second);
+  }
+  return broken_completeness(node);
+}
+
+Broken ClusterWatcher::broken_completeness(const Node& node) const {
+  const Log& log = node.log();
+  for (auto it = agreed_.lower_bound(log.first_index()); it != agreed_.end(); ++it) {
+    if (it->second.committed_in >= node.term()) continue;
+    if (log.term_or_zero(it->first) != it->second.term) {
+      return fmt::format("a leader has all that is committed: not entry {}", it->first);
+    }
+  }
+  return std::nullopt;
+}
+
+// Looks at what is new in the log: all above the last entry that was there when last looked at.
+Broken ClusterWatcher::broken_matching(Watched& of, const Node& node) {
+  constexpr std::size_t kWrittenMax = std::size_t{1} << 17;
+  const Log& log = node.log();
+  const Index first = log.first_index(), last = log.last_index();
+  for (; of.first < first && !of.terms.empty(); of.first++) of.terms.pop_front();
+  if (of.terms.empty()) of.first = first;
+  Index end = std::min(of.first + of.terms.size(), last + 1);
+  while (end > of.first && log.term_or_zero(end - 1) != of.terms[end - 1 - of.first]) end--;
+  of.terms.resize(end - of.first);
+  if (end > last) return std::nullopt;
+  const auto entries = log.slice(end, last + 1, kNoLimit);
+  if (!entries) return "entries of the log are there";
+  Term previous = log.term_or_zero(end - 1);
+  for (const Entry& entry : *entries) {
+    const Written now{
+        .previous = previous, .data_crc = base::crc32c(0, entry.data), .type = entry.type};
+    const auto [it, fresh] = written_.emplace(std::pair(entry.index, entry.term), now);
+    if (it->second != now) {
+      return fmt::format("one entry of index {} and term {}, and one before it", entry.index,
+                         entry.term);
+    }
+    of.terms.push_back(previous = entry.term);
+  }
+  while (written_.size() > kWrittenMax) written_.erase(written_.begin());
+  return std::nullopt;
+}
+
+Broken ClusterWatcher::broken_commit(Watched& of, const Node& node) {
+  constexpr std::size_t kAgreedMax = std::size_t{1} << 17;
+  const Log& log = node.log();
+  for (Index index = std::max(of.committed + 1, log.first_index()); index <= log.committed();
+       index++) {
+    const Term term = log.term_or_zero(index);
+    const auto [it, fresh] =
+        agreed_.emplace(index, Agreed{.term = term, .committed_in = node.term()});
+    if (it->second.term != term) {
+      return fmt::format("one entry is committed at index {}: of term {}, and of {} elsewhere",
+                         index, term, it->second.term);
+    }
+    it->second.committed_in = std::min(it->second.committed_in, node.term());
+  }
+  of.committed = std::max(of.committed, log.committed());
+  while (agreed_.size() > kAgreedMax) agreed_.erase(agreed_.begin());
   return std::nullopt;
 }
 

@@ -331,6 +331,11 @@ Role Node::role() const {
   return std::get<Candidate>(role_).pre_vote ? Role::kPreCandidate : Role::kCandidate;
 }
 
+const ProgressMap* Node::progress() const {
+  const auto* leader = std::get_if<Leader>(&role_);
+  return leader == nullptr ? nullptr : &leader->progress;
+}
+
 Status Node::status() const {
   Status status{.id = id(),
                 .hard_state = hard_state(),

@@ -152,6 +152,8 @@ class Node {
   const Log& log() const { return log_; }
   const Configuration& configuration() const { return configuration_; }
   Status status() const;  // copies the progress of every peer
+  // Of every peer, its own included; nullptr unless it leads. Good until the next call.
+  const ProgressMap* progress() const;
   std::uint32_t election_timeout_ticks() const { return randomized_timeout_; }
   // Until the next change of term or role; for scripts that must say who campaigns first.
   void set_election_timeout_ticks(std::uint32_t ticks) { randomized_timeout_ = ticks; }

@@ -51,14 +51,15 @@ void Node::heard_from_leader(NodeId leader) {
 
 // --- what is for the leader
 
-// Forwards what was asked here. What a peer forwarded to us is dropped rather than passed on: two
-// followers that take each other for the leader would pass it to and fro. Whoever asked asks again.
+// What was asked here, and what another follower forwarded to us: it is some leadership behind. It
+// cannot go in circles: each forwards to a leader of its own term, whom only one of a later term
+// can have made a follower. `from` stays that of who was asked, so that an answer finds it.
 Result<> Node::forward_proposal(Message& message) {
   if (leader() == kNone) {
     trace_.info("{:x} no leader at term {}; dropping proposal", id(), term_);
     return base::fail(Errc::kProposalDropped);
   }
-  if (config_.disable_proposal_forwarding || message.from != id()) {
+  if (config_.disable_proposal_forwarding) {
     trace_.info("{:x} not forwarding to leader {:x} at term {}; dropping proposal", id(), leader(),
                 term_);
     return base::fail(Errc::kProposalDropped);
@@ -73,12 +74,8 @@ void Node::forward_to_leader(Message& message, std::string_view kind) {
     trace_.info("{:x} no leader at term {}; dropping {}", id(), term_, kind);
     return;
   }
-  // A transfer's `from` is the transferee, so it is the term that tells a message that has
-  // travelled.
-  const bool travelled = message.type == MessageType::kTransferLeader
-                             ? message.term != 0
-                             : message.from != kNone && message.from != id();
-  if (travelled) return;
+  // A transfer that has travelled carries a term: who asked for it meant the leader of that term.
+  if (message.type == MessageType::kTransferLeader && message.term != 0) return;
   message.to = leader();
   send(std::move(message));
 }

@@ -353,12 +353,18 @@ void Node::on_check_quorum(Leader& leader) {
 // commit index may be behind what it had acknowledged, for commit indexes alone are not synced.
 void Node::on_read_index(Leader& leader, Message& message) {
   if (leader.postponed_reads.size() + leader.reads.unconfirmed() >= kWaitingReadsMax) return;
-  if (log_.committed() < leader.first_index) {
+  const JointConfig& voters = configuration_.voters;
+  const bool alone = voters.is_singleton() && voters.contains(id());
+  const bool too_early = log_.committed() < leader.first_index;
+  if (voters.is_singleton() && (too_early || !alone)) {
+    // The one place where etcd's raft does otherwise: it answers whenever there is one voter only,
+    // be it another node.
+    trace_.debug("{:x} does not answer a read for there being one voter only", id());
+  }
+  if (too_early) {
     leader.postponed_reads.push_back(std::move(message));
     return;
   }
-  const JointConfig& voters = configuration_.voters;
-  const bool alone = voters.is_singleton() && voters.contains(id());
   if (alone || config_.read_only == ReadOnlyMode::kLeaseBased) {
     serve_read(message, log_.committed());
     return;

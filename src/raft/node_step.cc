@@ -102,6 +102,8 @@ Result<> Node::step(Message message) {
 // What no correct peer sends is refused before anything is touched.
 Result<> Node::check(const Message& message) const {
   bool ok = message.term != 0 || !needs_term(message.type);
+  // It would follow itself, or nobody.
+  if (from_a_leader(message.type)) ok = ok && message.from != kNone && message.from != id();
   switch (message.type) {
     case MessageType::kApp:
       ok = ok && consecutive(message);

@@ -267,28 +267,37 @@ TEST(Node, LeaderRefusesWhatNobodyCanHave) {
           .ok());
 }
 
-TEST(Node, WhatWasForwardedIsNotForwardedAgain) {
+// A follower that lags one leadership behind asks its old leader, which follows another by now: the
+// answer must find who asked.
+TEST(Node, WhatWasForwardedIsForwardedAgainForWhoAsked) {
   Alone alone({1, 2, 3});
   ASSERT_TRUE(alone.step({.type = MessageType::kHeartbeat, .from = 2, .term = 1}).ok());
   alone.settle();
   alone.sent.clear();
   Message proposal{.type = MessageType::kProp, .from = 3, .entries = {normal("x")}};
-  EXPECT_EQ(alone.step(proposal).error(), Errc::kProposalDropped);
+  EXPECT_TRUE(alone.step(proposal).ok());
   EXPECT_TRUE(
       alone.step({.type = MessageType::kReadIndex, .from = 3, .entries = {normal("r")}}).ok());
+  alone.settle();
+  ASSERT_EQ(alone.sent.size(), 2u);
+  EXPECT_EQ(describe(alone.sent[0]), "3->2 MsgProp Term:0 Log:0/0 Entries:[0/0 EntryNormal \"x\"]");
+  EXPECT_EQ(describe(alone.sent[1]),
+            "3->2 MsgReadIndex Term:0 Log:0/0 Entries:[0/0 EntryNormal \"r\"]");
+}
+
+// Its `from` names whom to, so nothing could tell a circle of them.
+TEST(Node, ATransferIsForwardedOnce) {
+  Alone alone({1, 2, 3});
+  ASSERT_TRUE(alone.step({.type = MessageType::kHeartbeat, .from = 2, .term = 1}).ok());
+  alone.settle();
+  alone.sent.clear();
   EXPECT_TRUE(alone.step({.type = MessageType::kTransferLeader, .from = 3, .term = 1}).ok());
   alone.settle();
   EXPECT_TRUE(alone.sent.empty());
-  // Its own is.
-  EXPECT_TRUE(alone.node->propose({normal("y")}).ok());
-  alone.node->read_index("s");
   alone.node->transfer_leader(3);
   alone.settle();
-  ASSERT_EQ(alone.sent.size(), 3u);
-  EXPECT_EQ(describe(alone.sent[0]), "1->2 MsgProp Term:0 Log:0/0 Entries:[0/0 EntryNormal \"y\"]");
-  EXPECT_EQ(describe(alone.sent[1]),
-            "1->2 MsgReadIndex Term:0 Log:0/0 Entries:[0/0 EntryNormal \"s\"]");
-  EXPECT_EQ(describe(alone.sent[2]), "3->2 MsgTransferLeader Term:1 Log:0/0");
+  ASSERT_EQ(alone.sent.size(), 1u);
+  EXPECT_EQ(describe(alone.sent[0]), "3->2 MsgTransferLeader Term:1 Log:0/0");
 }
 
 TEST(Node, WaitingReadsAreBounded) {
@@ -366,6 +375,78 @@ TEST(Invariants, SeeAnotherEntryCommitted) {
   other.settle();
   one.watcher.restarted();
   EXPECT_EQ(one.watcher.observe(*other.node), "committed entry 2 never changes");
+}
+
+TEST(Invariants, SeeAMatchGoBack) {
+  Alone one({1, 2, 3}), other({1, 2, 3});
+  one.lead();
+  other.lead();
+  ASSERT_TRUE(one.step({.type = MessageType::kAppResp, .from = 2, .term = 1, .index = 1}).ok());
+  ASSERT_TRUE(other.step({.type = MessageType::kAppResp, .from = 3, .term = 1, .index = 1}).ok());
+  EXPECT_EQ(one.watcher.observe(*other.node), "the match of 2 never goes back");
+}
+
+// Nodes that were told of votes nobody gave.
+TEST(Invariants, SeeTwoLeadersOfATerm) {
+  Alone one({1, 2, 3}), two({1, 2, 3}, config_of(2));
+  one.lead();
+  two.lead();
+  ClusterWatcher cluster;
+  EXPECT_EQ(cluster.observe(*one.node), std::nullopt);
+  EXPECT_EQ(cluster.observe(*two.node), "one leader in term 1: 1 leads already");
+}
+
+TEST(Invariants, SeeLogsThatDoNotMatch) {
+  Alone one({1, 2, 3}), two({1, 2, 3}, config_of(2));
+  one.lead();
+  ASSERT_TRUE(one.node->propose({normal("a")}).ok());
+  ASSERT_TRUE(two.step({.type = MessageType::kApp,
+                        .from = 3,
+                        .term = 1,
+                        .entries = {{.term = 1, .index = 1},
+                                    {.term = 1, .index = 2, .data = base::SharedBytes("b")}}})
+                  .ok());
+  ClusterWatcher cluster;
+  EXPECT_EQ(cluster.observe(*one.node), std::nullopt);
+  EXPECT_EQ(cluster.observe(*two.node), "one entry of index 2 and term 1, and one before it");
+}
+
+TEST(Invariants, SeeALeaderWithoutWhatIsCommitted) {
+  Alone one({1, 2, 3}), two({1, 2, 3}, config_of(2));
+  one.lead();
+  ASSERT_TRUE(one.step({.type = MessageType::kAppResp, .from = 3, .term = 1, .index = 1}).ok());
+  ASSERT_TRUE(two.step({.type = MessageType::kHeartbeat, .from = 1, .term = 1}).ok());
+  two.lead();
+  ClusterWatcher cluster;
+  EXPECT_EQ(cluster.observe(*one.node), std::nullopt);
+  EXPECT_EQ(cluster.observe(*two.node), "a leader has all that is committed: not entry 1");
+}
+
+TEST(Invariants, SeeTwoEntriesCommittedAtOnePlace) {
+  Alone one({1, 2, 3}), two({1, 2, 3}, config_of(2));
+  one.lead();
+  ASSERT_TRUE(one.step({.type = MessageType::kAppResp, .from = 3, .term = 1, .index = 1}).ok());
+  ASSERT_TRUE(two.step({.type = MessageType::kApp,
+                        .from = 3,
+                        .term = 2,
+                        .entries = {{.term = 2, .index = 1}},
+                        .commit = 1})
+                  .ok());
+  ClusterWatcher cluster;
+  EXPECT_EQ(cluster.observe(*one.node), std::nullopt);
+  EXPECT_EQ(cluster.observe(*two.node),
+            "one entry is committed at index 1: of term 2, and of 1 elsewhere");
+}
+
+// The old log of a node that starts anew is no step of it.
+TEST(Invariants, LetANodeStartAnew) {
+  Alone before({1, 2, 3}), after({1, 2, 3});
+  before.lead();
+  ASSERT_TRUE(before.node->propose({normal("not durable")}).ok());
+  ClusterWatcher cluster;
+  EXPECT_EQ(cluster.observe(*before.node), std::nullopt);
+  cluster.restarted(1);
+  EXPECT_EQ(cluster.observe(*after.node), std::nullopt);
 }
 
 }  // namespace
