@@ -20,7 +20,7 @@
 //       is dropped, and Handler::on_unreachable says of whom.
 //   T2  Each stream, POST and transfer has its own connection and waits for nothing but that: a
 //       peer that reads slowly delays only what goes to itself, a snapshot delays no message, and
-//       log entries no heartbeat. Of one stream, small messages overtake those with entries, and
+//       log entries no heartbeat. Of one stream, small messages overtake appends and proposals, and
 //       no more than Limits::socket_bytes_max lies in the socket before them.
 //   T3  Messages may be lost, delayed and overtaken, and a POST that was cut off may arrive twice
 //       (never one of kProp). They are not altered, and not merged.
@@ -75,6 +75,7 @@ struct Limits {
   std::size_t socket_bytes_max = 256 << 10;      // of a stream, not taken by the kernel
   std::size_t batches_max = 1024;                // from the raft lane, not yet looked at
   std::size_t batched_bytes_max = 256 << 20;     // ... the payload of their entries
+  std::uint64_t post_bytes_max = 1 << 30;        // of messages that come by POST, not yet whole
   std::size_t remotes_max = 64;                  // senders that are no peers
   std::size_t snapshot_piece_bytes = 256 << 10;  // what a sink gets at once, at most
 };
