@@ -8,6 +8,9 @@
 //   restart ID                        a crash: what was not durable is lost, and of the state
 //   machine
 //                                     what the durable commit index does not cover
+//   adopt-snapshot ID                 the snapshot it was restored from, if newer, is its newest
+//   state,
+//                                     which etcd's driver leaves out
 //   add-nodes ... [max-uncommitted-size=K] [max-inflight-bytes=K] [max-size-per-msg=K]
 //                 [disable-proposal-forwarding=b]
 // After every step the invariants of the node are checked, and those of the cluster, unless its

@@ -15,10 +15,10 @@
 //   N1  term, commit and applied never go back; applied <= applying <= commit <= last index
 //   N2  at most one vote per term, durable before it is told
 //   N3  a leader never changes its own log, only appends; it commits by counting only entries of
-//   its term N4  a configuration is in force from when its entry is applied; one at a time is under
-//   way N5  what a role needs dies with the role: votes with the candidacy; progress, reads and
-//   transfer with
-//       the leadership
+//       its term
+//   N4  a configuration is in force from when its entry is applied; one at a time is under way
+//   N5  what a role needs dies with the role: votes with the candidacy; progress, transfer, and
+//       reads that a quorum is to confirm with the leadership
 // Time is ticks. Lives in one lane (the raft lane); `storage` outlives it.
 #pragma once
 
@@ -228,6 +228,7 @@ class Node {
   void abort_transfer();
   void on_check_quorum(Leader& leader);
   void on_read_index(Leader& leader, Message& message);
+  bool has_committed_in_its_term() const;
   void serve_read(Message& request, Index index);
   void release_postponed_reads(Leader& leader);
   bool maybe_commit(Leader& leader);
@@ -250,6 +251,11 @@ class Node {
   std::uint32_t election_elapsed_ =
       0;  // ticks; a leader counts them for quorum checks and transfers
   std::uint32_t randomized_timeout_ = 0;
+
+  // Asked of a leader that had committed no entry of its own term yet, and bounded. They outlive
+  // the leadership, as in etcd's raft, and are answered in the next one: that is later than they
+  // need.
+  std::vector<Message> postponed_reads_;
 
   // What gathers for the next Ready, and what the last one said.
   std::vector<ReadState> read_states_;

@@ -58,7 +58,6 @@ void Node::become_leader() {
   own.recent_active = true;
   // The log may hold a conf change that is not applied yet: no other until everything so far is.
   leader.pending_conf_index = last;
-  leader.first_index = last + 1;
   // Only by an entry of its own term can a leader commit those of others (thesis 3.6.2).
   CHECK(append_entries(leader, std::vector<Entry>(1)));
   trace_.info("{:x} became leader at term {}", id(), term_);

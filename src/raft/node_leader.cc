@@ -352,17 +352,17 @@ void Node::on_check_quorum(Leader& leader) {
 // Not even the only voter answers before an entry of its own term is committed: after a restart its
 // commit index may be behind what it had acknowledged, for commit indexes alone are not synced.
 void Node::on_read_index(Leader& leader, Message& message) {
-  if (leader.postponed_reads.size() + leader.reads.unconfirmed() >= kWaitingReadsMax) return;
+  if (postponed_reads_.size() + leader.reads.unconfirmed() >= kWaitingReadsMax) return;
   const JointConfig& voters = configuration_.voters;
   const bool alone = voters.is_singleton() && voters.contains(id());
-  const bool too_early = log_.committed() < leader.first_index;
+  const bool too_early = !has_committed_in_its_term();
   if (voters.is_singleton() && (too_early || !alone)) {
     // The one place where etcd's raft does otherwise: it answers whenever there is one voter only,
     // be it another node.
     trace_.debug("{:x} does not answer a read for there being one voter only", id());
   }
   if (too_early) {
-    leader.postponed_reads.push_back(std::move(message));
+    postponed_reads_.push_back(std::move(message));
     return;
   }
   if (alone || config_.read_only == ReadOnlyMode::kLeaseBased) {
@@ -371,6 +371,10 @@ void Node::on_read_index(Leader& leader, Message& message) {
   }
   leader.reads.add(std::move(message), log_.committed(), id());
   broadcast_heartbeat(leader);
+}
+
+bool Node::has_committed_in_its_term() const {
+  return log_.term_or_zero(log_.committed()) == term_;
 }
 
 void Node::serve_read(Message& request, Index index) {
@@ -386,8 +390,8 @@ void Node::serve_read(Message& request, Index index) {
 }
 
 void Node::release_postponed_reads(Leader& leader) {
-  if (log_.committed() < leader.first_index) return;
-  for (Message& message : std::exchange(leader.postponed_reads, {})) on_read_index(leader, message);
+  if (!has_committed_in_its_term()) return;
+  for (Message& message : std::exchange(postponed_reads_, {})) on_read_index(leader, message);
 }
 
 // --- transfer

@@ -22,14 +22,12 @@ struct Candidate {
 };
 
 struct Leader {
-  ProgressMap progress;                  // of every id in the configuration
-  ReadOnly reads;                        // wait for a quorum
-  std::vector<Message> postponed_reads;  // wait until an entry of its own term is committed
-  Index first_index = 0;                 // of the first entry of its term
-  NodeId transferee = kNone;             // leadership is going there; no proposals meanwhile
-  Index pending_conf_index = 0;          // no conf change may be proposed until this is applied
-  std::uint64_t uncommitted_bytes = 0;   // payload of its proposals that are not applied yet
-  std::uint32_t heartbeat_elapsed = 0;   // ticks
+  ProgressMap progress;                 // of every id in the configuration
+  ReadOnly reads;                       // wait for a quorum
+  NodeId transferee = kNone;            // leadership is going there; no proposals meanwhile
+  Index pending_conf_index = 0;         // no conf change may be proposed until this is applied
+  std::uint64_t uncommitted_bytes = 0;  // payload of its proposals that are not applied yet
+  std::uint32_t heartbeat_elapsed = 0;  // ticks
 };
 
 }  // namespace keelson::raft

@@ -18,8 +18,7 @@ void advance(Node& node, Ready ready) {
   CHECK(!node.config().async_storage_writes);
   if (ready.append) {
     for (Message& response : ready.append->responses) {
-      // A node that was removed meanwhile is unknown even to itself.
-      if (response.to == node.id()) MAYBE(node.step(std::move(response)).ok());
+      if (response.to == node.id()) CHECK(node.step(std::move(response)).ok());
     }
   }
   if (ready.apply) CHECK(node.step(std::move(*ready.apply).response()).ok());
