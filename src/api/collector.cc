@@ -192,7 +192,6 @@ void gather_unused(Families& out) {
       {"etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds", exponential(0.5, 2, 14)},
       {"etcd_debugging_snap_save_marshalling_duration_seconds", exponential(0.001, 2, 14)},
       {"etcd_disk_backend_defrag_duration_seconds", exponential(0.1, 2, 13)},
-      {"etcd_disk_backend_snapshot_duration_seconds", exponential(0.01, 2, 17)},
       {"etcd_snap_db_fsync_duration_seconds", exponential(0.001, 2, 14)},
       {"etcd_snap_db_save_total_duration_seconds", exponential(0.1, 2, 10)},
   };

@@ -5,6 +5,7 @@
 #include "api/alarm_text.h"
 #include "api/hash.h"
 #include "api/proposing.h"
+#include "api/snapshot.h"
 #include "base/varint.h"
 #include "member/store_keeper.h"
 
@@ -139,7 +140,7 @@ void add_maintenance(http::Router& router, Context& context) {
   add_method<DefragmentCall>(router, context, kService, "Defragment", kUnary);
   add_method<HashCall>(router, context, kService, "Hash", kUnary);
   add_method<HashKvCall>(router, context, kService, "HashKV", kUnary);
-  add_missing(router, context, kService, "Snapshot", kServerStream);
+  add_method<SnapshotCall>(router, context, kService, "Snapshot", kServerStream);
   add_missing(router, context, kService, "MoveLeader", kUnary);
   add_missing(router, context, kService, "Downgrade", kUnary);
 }

@@ -1,5 +1,7 @@
 #include "client/blocking.h"
 
+#include "client/server_stream.h"
+
 namespace keelson::client {
 
 using http::Status;
@@ -42,6 +44,27 @@ base::Result<etcdserverpb::RangeResponse, Status> Blocking::range_stream(
           if (!status.ok()) return done(base::fail(std::move(status)));
           done(std::move(whole));
         });
+  });
+}
+
+base::Result<void, Status> Blocking::snapshot(
+    base::Function<bool(const etcdserverpb::SnapshotResponse& piece)> on_piece, Timeout timeout) {
+  using etcdserverpb::SnapshotResponse;
+  auto over = std::make_shared<base::Function<void(base::Result<void, Status>)>>();
+  const auto finish = [over](Status status) {
+    if (auto done = std::exchange(*over, nullptr)) {
+      status.ok() ? done({}) : done(base::fail(std::move(status)));
+    }
+  };
+  return wait<void>([&](auto done) {
+    *over = std::move(done);
+    auto stream = std::make_unique<ServerStream<SnapshotResponse>>(
+        [&on_piece, over, finish](const SnapshotResponse& piece) {
+          if (*over && !on_piece(piece)) finish({http::StatusCode::kCancelled, "given up"});
+        },
+        finish);
+    stream->begin(*client_, kSnapshotPath, "", {.deadline = deadline(timeout)});
+    return stream;
   });
 }
 

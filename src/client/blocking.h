@@ -36,6 +36,10 @@ class Blocking {
   }
   base::Result<etcdserverpb::RangeResponse, http::Status> range_stream(
       const etcdserverpb::RangeRequest& request, Timeout timeout);
+  // `on_piece` runs in the lane, which takes nothing further meanwhile; when it says false the call
+  // is given up, as kCancelled.
+  base::Result<void, http::Status> snapshot(
+      base::Function<bool(const etcdserverpb::SnapshotResponse& piece)> on_piece, Timeout timeout);
   base::Result<etcdserverpb::LeaseKeepAliveResponse, http::Status> keep_alive_once(std::int64_t id,
                                                                                    Timeout timeout);
 

@@ -105,6 +105,7 @@ inline constexpr Rpc<pb::AuthRoleRevokePermissionRequest, pb::AuthRoleRevokePerm
 
 // Streams.
 inline constexpr std::string_view kRangeStreamPath = "/etcdserverpb.KV/RangeStream";
+inline constexpr std::string_view kSnapshotPath = "/etcdserverpb.Maintenance/Snapshot";
 inline constexpr std::string_view kWatchPath = "/etcdserverpb.Watch/Watch";
 inline constexpr std::string_view kLeaseKeepAlivePath = "/etcdserverpb.Lease/LeaseKeepAlive";
 

@@ -240,7 +240,8 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   }
 
   for_store_bytes_ += batch->record_bytes();
-  for_store_.push_back({.batch = std::move(batch), .dead = std::move(result.dead)});
+  for_store_.push_back(
+      {.batch = std::move(batch), .dead = std::move(result.dead), .look = nullptr});
   if (is_silent) return hand_over_if_due();
   tell_fronts(result);
   shared_.to_raft_events->push_always(AppliedNotice{
@@ -278,6 +279,19 @@ void Applier::run_at_store(base::Job job) {
   lane_.post([this, job = std::move(job)]() mutable {
     hand_over();
     shared_.store_lane->post(std::move(job));
+  });
+}
+
+void Applier::run_at_state(StateJob job) {
+  lane_.post([this, job = std::move(job)]() mutable {
+    if (stopped_) return;
+    hand_over();
+    store_->push_always(
+        {.batch = nullptr,
+         .dead = {},
+         .look = [job = std::move(job), view = shared_.views.load()](store::Store& store) mutable {
+           job(std::move(view), store);
+         }});
   });
 }
 

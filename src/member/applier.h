@@ -71,6 +71,10 @@ class Applier {
   void publish_first();
   // Runs `job` on the store lane once the store has all that is in the newest View. From any lane.
   void run_at_store(base::Job job);
+  // Runs `job` on the store lane when the store has what is in the newest View and nothing else.
+  // From any lane.
+  using StateJob = base::Function<void(std::shared_ptr<const View>, store::Store&)>;
+  void run_at_state(StateJob job);
   // Applies nothing more: what is left in the log is applied at the next start. On the apply lane.
   void stop();
   const apply::StateMachine& state() const { return *state_; }

@@ -459,30 +459,42 @@ void Front::on(LeaseEndsAnswer message) {
 
 // --- work elsewhere
 
-Ticket Front::on_worker(base::Function<base::Job()> work) {
-  const Ticket ticket =
-      wait(base::Function<void(base::Job)>([](base::Job then) { then(); }), std::nullopt);
-  if (stopped_) return ticket;
-  shared_.any_worker().post([this, ticket, work = std::move(work)]() mutable {
-    lane_.post([this, ticket, then = work()]() mutable {
-      if (auto waiting = take(ticket)) {
-        std::get<base::Function<void(base::Job)>>(waiting->done)(std::move(then));
-      }
-    });
+Ticket Front::wait_for_job() {
+  return wait(base::Function<void(base::Job)>([](base::Job then) { then(); }), std::nullopt);
+}
+
+// From the lane that did the work.
+void Front::come_back(Ticket ticket, base::Job then) {
+  lane_.post([this, ticket, then = std::move(then)]() mutable {
+    if (auto waiting = take(ticket)) {
+      std::get<base::Function<void(base::Job)>>(waiting->done)(std::move(then));
+    }
   });
+}
+
+Ticket Front::on_worker(base::Function<base::Job()> work) {
+  const Ticket ticket = wait_for_job();
+  if (stopped_) return ticket;
+  shared_.any_worker().post(
+      [this, ticket, work = std::move(work)]() mutable { come_back(ticket, work()); });
   return ticket;
 }
 
 Ticket Front::on_store(base::Function<base::Job(store::Store&)> work) {
-  const Ticket ticket =
-      wait(base::Function<void(base::Job)>([](base::Job then) { then(); }), std::nullopt);
+  const Ticket ticket = wait_for_job();
   if (stopped_) return ticket;
   shared_.applier->run_at_store([this, ticket, work = std::move(work)]() mutable {
-    lane_.post([this, ticket, then = work(shared_.store())]() mutable {
-      if (auto waiting = take(ticket)) {
-        std::get<base::Function<void(base::Job)>>(waiting->done)(std::move(then));
-      }
-    });
+    come_back(ticket, work(shared_.store()));
+  });
+  return ticket;
+}
+
+Ticket Front::on_state(base::Function<base::Job(std::shared_ptr<const View>, store::Store&)> work) {
+  const Ticket ticket = wait_for_job();
+  if (stopped_) return ticket;
+  shared_.applier->run_at_state([this, ticket, work = std::move(work)](
+                                    std::shared_ptr<const View> view, store::Store& store) mutable {
+    come_back(ticket, work(std::move(view), store));
   });
   return ticket;
 }

@@ -123,6 +123,9 @@ class Front {
   // The same on the store lane, once everything in the newest View is in the store.
   Ticket on_store(base::Function<base::Job(store::Store&)> work);
 
+  // The same with the newest View by then, and a store that has what is in it and nothing else.
+  Ticket on_state(base::Function<base::Job(std::shared_ptr<const View>, store::Store&)> work);
+
   // The caller is gone: its continuation will not run. Nothing happens for a ticket that is done,
   // or 0.
   void forget(Ticket ticket);
@@ -170,6 +173,8 @@ class Front {
   void on(const LeaderNotice& message);
 
   Ticket wait(Continuation done, std::optional<base::Duration> patience, Ticket ticket = 0);
+  Ticket wait_for_job();
+  void come_back(Ticket ticket, base::Job then);
   // Takes the continuation out; nullopt if it was forgotten.
   std::optional<Waiting> take(Ticket ticket);
   void fail(Ticket ticket, Errc errc);

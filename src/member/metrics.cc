@@ -101,6 +101,8 @@ Metrics::Metrics(std::shared_ptr<prometheus::Registry> shared)
       snapshot_save_seconds(histogram(*registry, "etcd_debugging_snap_save_total_duration_seconds",
                                       "Time saving a raft snapshot took.",
                                       exponential(0.001, 2, 14))),
+      db_stream_seconds(histogram(*registry, "etcd_disk_backend_snapshot_duration_seconds",
+                                  "Time sending a db file took.", exponential(0.01, 2, 17))),
       slow_applies(counter(*registry, "etcd_server_slow_apply_total",
                            "Requests whose applying took longer than expected.")),
       compaction_revisions(counter(*registry, "etcd_debugging_mvcc_db_compaction_keys_total",

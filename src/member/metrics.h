@@ -103,6 +103,7 @@ class Metrics {
   Histogram checkpoint_seconds;  // of the store: etcd's backend commit
   Histogram snapshot_sync_seconds;
   Histogram snapshot_save_seconds;
+  Histogram db_stream_seconds;  // of db files sent
   Counter slow_applies;
   Counter compaction_revisions;  // dropped
   Gauge compaction_last;         // seconds since 1970

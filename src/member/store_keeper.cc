@@ -38,6 +38,10 @@ void StoreKeeper::stop() {
 void StoreKeeper::on_work(std::vector<StoreWork> works) {
   CHECK(!stopped_);
   for (StoreWork& work : works) {
+    if (work.look) {
+      work.look(*store_);
+      continue;
+    }
     must(store_->append(std::move(work.batch)), "append");
     if (!work.dead.empty()) store_->mark_dead(work.dead);
     batches_++;

@@ -22,6 +22,8 @@ namespace keelson::member {
 struct StoreWork {
   std::shared_ptr<const base::Batch> batch;
   std::vector<base::Revision> dead;
+  // If set, there is no batch: whoever wants the store as all before has left it.
+  base::Function<void(store::Store&)> look;
 };
 
 // To the apply lane: what readers may take from the store now.

@@ -94,15 +94,22 @@ void HashCursor::add(base::RevisionHasher& hasher) {
   }
 }
 
-WholeHashCursor::WholeHashCursor(const View& view) : view_(view), cursor_(view_.index.seek("")) {}
+KeptCursor::KeptCursor(const View& view) : view_(view), cursor_(view_.index.seek("")) {}
 
-bool WholeHashCursor::step(std::size_t budget, base::RevisionHasher& hasher) {
+bool KeptCursor::step(std::size_t budget, std::vector<Revision>& out) {
   CHECK(budget > 0);
   for (; budget > 0 && cursor_.valid(); budget--, cursor_.next()) {
     compacted_history(cursor_, view_.compact_revision, history_);
-    for (const Version& version : history_) hasher.add(version.mod);
+    for (const Version& version : history_) out.push_back(version.mod);
   }
   return !cursor_.valid();
+}
+
+bool WholeHashCursor::step(std::size_t budget, base::RevisionHasher& hasher) {
+  revisions_.clear();
+  const bool is_done = kept_.step(budget, revisions_);
+  for (const Revision revision : revisions_) hasher.add(revision);
+  return is_done;
 }
 
 }  // namespace keelson::mvcc

@@ -62,19 +62,33 @@ class HashCursor {
   std::vector<Version> history_;  // of the key under the cursor
 };
 
-// What Maintenance.Hash covers of the key bucket: every change that is left once compaction is
-// finished, a tombstone exactly at the floor too.
-class WholeHashCursor {
+// The changes that are left once compaction at the view's floor is finished, a tombstone exactly at
+// the floor too: what a copy of the key bucket holds.
+class KeptCursor {
  public:
-  explicit WholeHashCursor(const View& view);
+  explicit KeptCursor(const View& view);
 
-  // As HashCursor::step.
-  bool step(std::size_t budget, base::RevisionHasher& hasher);
+  // Looks at about `budget` keys, ascending, and appends their changes to `out`; true when all are
+  // seen.
+  bool step(std::size_t budget, std::vector<Revision>& out);
 
  private:
   View view_;
   KeyIndexView::Cursor cursor_;
   std::vector<Version> history_;
+};
+
+// What Maintenance.Hash covers of the key bucket: all that is kept.
+class WholeHashCursor {
+ public:
+  explicit WholeHashCursor(const View& view) : kept_(view) {}
+
+  // As HashCursor::step.
+  bool step(std::size_t budget, base::RevisionHasher& hasher);
+
+ private:
+  KeptCursor kept_;
+  std::vector<Revision> revisions_;
 };
 
 }  // namespace keelson::mvcc

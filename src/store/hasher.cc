@@ -1,9 +1,9 @@
 #include "store/hasher.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "store/crc_join.h"
+#include "store/marks.h"
 #include "store/segment.h"
 
 namespace keelson::store {
@@ -11,28 +11,6 @@ namespace {
 
 using base::Revision;
 using base::StorageErrc;
-
-// Marked records of one segment or batch.
-class Marks {
- public:
-  void set(std::size_t place, std::size_t count) {
-    words_.resize((count + 63) / 64);
-    words_[place / 64] |= std::uint64_t{1} << (place % 64);
-  }
-  template <class Visit>
-  void each(const Visit& visit) const {
-    for (std::size_t i = 0; i < words_.size(); i++) {
-      for (std::uint64_t word = words_[i]; word != 0; word &= word - 1) {
-        visit(i * 64 + static_cast<std::size_t>(std::countr_zero(word)));
-      }
-    }
-  }
-  bool none() const { return words_.empty(); }
-  const std::vector<std::uint64_t>& words() const { return words_; }
-
- private:
-  std::vector<std::uint64_t> words_;
-};
 
 void join(Sum& sum, const Sum& next) {
   sum.crc = crc_join(sum.crc, next.crc, next.length);
@@ -111,31 +89,14 @@ class Hasher final : public base::RevisionHasher {
       return sum;
     }
     if (const auto known = segment.hash_cache().find(marks.words())) return *known;
-    ASSIGN_OR_RETURN(const std::string rows, read_hash_rows(segment));
+    ASSIGN_OR_RETURN(const std::string rows,
+                     read_hash_rows(segment, snapshot_->table().counters()));
     marks.each([&](std::size_t place) {
-      const char* row = rows.data() + place * kHashRowBytes;
-      const auto length = load_le<std::uint32_t>(row + 4);
-      const bool tombstone = (length & TailEntry::kTombstoneBit) != 0;
-      join(sum, {load_le<std::uint32_t>(row),
-                 body_bytes(tombstone, length & ~TailEntry::kTombstoneBit)});
+      const HashRow row = decode_hash_row(rows, place);
+      join(sum, {row.body_crc, body_bytes(row.tombstone, row.length)});
     });
     segment.hash_cache().keep(marks.words(), sum);
     return sum;
-  }
-
-  base::Result<std::string, StorageErrc> read_hash_rows(const Segment& segment) const {
-    ReadCounters& counters = snapshot_->table().counters();
-    std::string rows(segment.records() * kHashRowBytes, '\0');
-    const auto got = segment.file().read_at(segment.footer().hash_rows, rows);
-    if (!got) {
-      counters.failed++;
-      return base::fail(StorageErrc::kIo);
-    }
-    if (*got != rows.size() || base::crc32c(0, rows) != segment.footer().hash_rows_crc) {
-      counters.corrupt++;
-      return base::fail(StorageErrc::kCorrupt);
-    }
-    return rows;
   }
 
   const std::shared_ptr<const Snapshot> snapshot_;

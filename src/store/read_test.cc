@@ -7,6 +7,7 @@
 
 #include "base/crc32c.h"
 #include "base/random.h"
+#include "store/selection.h"
 #include "store/store_testing.h"
 
 namespace keelson::store {
@@ -167,6 +168,41 @@ TEST(Hash, IsThatOfTheRecordsThemselves) {
   const auto hasher = reader->hasher();
   hasher->add({1000000, 0});
   EXPECT_EQ(hasher->finish(start).error(), base::StorageErrc::kMissing);
+}
+
+TEST(Selection, IsWalkedByRevisionWithoutReadingRecords) {
+  World world;
+  world.options().segment_bytes = 16384;
+  ASSERT_TRUE(world.open());
+  make_history(world, 8);
+  ASSERT_GT(world.store().stats().segments_sealed, 2u);
+  base::Random random(9);
+  std::vector<Revision> chosen;
+  for (const Revision at : all_revisions(world.truth())) {
+    if (!random.one_in(4)) chosen.push_back(at);
+  }
+  Selection selection(world.store().snapshot());
+  auto shuffled = chosen;
+  std::shuffle(shuffled.begin(), shuffled.end(), random);
+  for (const Revision at : shuffled) ASSERT_TRUE(selection.add(at));
+  world.put("later", "is in no snapshot");
+  ASSERT_TRUE(world.commit());
+  EXPECT_EQ(selection.add({1000000, 0}).error(), base::StorageErrc::kMissing);
+  for (int round = 0; round < 2; round++) {
+    Selection::Walk walk = selection.walk();
+    std::size_t place = 0;
+    for (std::vector<SelectedRecord> run;; run.clear()) {
+      ASSERT_TRUE(walk.next(1 + random.below(40), 2000, run));
+      if (run.empty()) break;
+      for (const SelectedRecord& record : run) {
+        ASSERT_EQ(record.revision, chosen[place++]);
+        const auto& change = world.truth().changes.at(record.revision);
+        ASSERT_EQ(record.tombstone, change.tombstone);
+        ASSERT_EQ(record.bytes, change.encoded.size());
+      }
+    }
+    EXPECT_EQ(place, chosen.size());
+  }
 }
 
 TEST(Hash, OfBucketsGoesInOrderOfNames) {

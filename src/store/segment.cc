@@ -37,6 +37,29 @@ std::size_t SegmentTable::segment_of(base::Revision revision) const {
   return static_cast<std::size_t>(it - segments_.begin()) - 1;
 }
 
+base::Result<std::string, base::StorageErrc> read_hash_rows(const Segment& segment,
+                                                            ReadCounters& counters) {
+  std::string rows(segment.records() * kHashRowBytes, '\0');
+  const auto got = segment.file().read_at(segment.footer().hash_rows, rows);
+  if (!got) {
+    counters.failed++;
+    return base::fail(base::StorageErrc::kIo);
+  }
+  if (*got != rows.size() || base::crc32c(0, rows) != segment.footer().hash_rows_crc) {
+    counters.corrupt++;
+    return base::fail(base::StorageErrc::kCorrupt);
+  }
+  return rows;
+}
+
+HashRow decode_hash_row(std::string_view rows, std::size_t ordinal) {
+  const char* row = rows.data() + ordinal * kHashRowBytes;
+  const auto length = load_le<std::uint32_t>(row + 4);
+  return {.body_crc = load_le<std::uint32_t>(row),
+          .length = length & ~TailEntry::kTombstoneBit,
+          .tombstone = (length & TailEntry::kTombstoneBit) != 0};
+}
+
 base::Result<CheckedRecord, base::StorageErrc> check_record(std::string_view bytes,
                                                             std::uint64_t segment_id,
                                                             std::uint64_t offset,

@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -189,6 +190,17 @@ class SegmentTable {
   const std::shared_ptr<ReadCounters> counters_;
   const bool serve_unchecked_;
 };
+
+// What a footer says of each record of a sealed segment, in order of ordinals.
+struct HashRow {
+  std::uint32_t body_crc = 0;
+  std::uint32_t length = 0;  // of the payload
+  bool tombstone = false;
+};
+// All rows of a sealed segment. What cannot be read, or does not match its checksum, is counted.
+base::Result<std::string, base::StorageErrc> read_hash_rows(const Segment& segment,
+                                                            ReadCounters& counters);
+HashRow decode_hash_row(std::string_view rows, std::size_t ordinal);
 
 // The payload of the record at `offset` of which `bytes` are the first bytes, if its checksums, its
 // revision and its length are right. kCorrupt otherwise.

@@ -22,8 +22,6 @@ constexpr Command absent(std::string_view use, std::string_view summary, Group g
 
 }  // namespace
 
-constinit const Command kSnapshotCommand =
-    absent("snapshot <subcommand>", "Saves the data of a member to a file", Group::kMaintenance);
 constinit const Command kMakeMirrorCommand =
     absent("make-mirror [options] <destination>",
            "Copies the keys to another cluster and keeps them the same", Group::kUtility);

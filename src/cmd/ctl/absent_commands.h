@@ -7,7 +7,7 @@
 
 namespace keelson::cmd::ctl {
 
-extern const Command kSnapshotCommand, kMakeMirrorCommand, kLockCommand, kElectCommand,
-    kCheckCommand, kCompletionCommand;
+extern const Command kMakeMirrorCommand, kLockCommand, kElectCommand, kCheckCommand,
+    kCompletionCommand;
 
 }  // namespace keelson::cmd::ctl

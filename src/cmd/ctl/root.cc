@@ -8,6 +8,7 @@
 #include "cmd/ctl/kv_commands.h"
 #include "cmd/ctl/lease_commands.h"
 #include "cmd/ctl/session.h"
+#include "cmd/ctl/snapshot_command.h"
 #include "cmd/ctl/txn_command.h"
 #include "cmd/ctl/watch_command.h"
 
