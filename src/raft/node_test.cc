@@ -267,6 +267,19 @@ TEST(Node, LeaderRefusesWhatNobodyCanHave) {
           .ok());
 }
 
+// Whose answer was lost asks again.
+TEST(Node, AVoteIsGivenAgainToTheSame) {
+  Alone alone({1, 2, 3});
+  for (const NodeId candidate : {2, 2, 3}) {
+    ASSERT_TRUE(alone.step({.type = MessageType::kVote, .from = candidate, .term = 5}).ok());
+  }
+  alone.settle();
+  ASSERT_EQ(alone.sent.size(), 3u);
+  EXPECT_EQ(describe(alone.sent[0]), "1->2 MsgVoteResp Term:5 Log:0/0");
+  EXPECT_EQ(describe(alone.sent[1]), "1->2 MsgVoteResp Term:5 Log:0/0");
+  EXPECT_EQ(describe(alone.sent[2]), "1->3 MsgVoteResp Term:5 Log:0/0 Rejected (Hint: 0)");
+}
+
 // A follower that lags one leadership behind asks its old leader, which follows another by now: the
 // answer must find who asked.
 TEST(Node, WhatWasForwardedIsForwardedAgainForWhoAsked) {
