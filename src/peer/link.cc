@@ -14,6 +14,22 @@ namespace keelson::peer {
 
 using membership::id_text;
 
+std::string_view describe(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kTaken:
+      return "taken";
+    case Verdict::kIgnored:
+      return "ignored";
+    case Verdict::kRemoved:
+      return "cannot process message from removed member";
+    case Verdict::kMismatch:
+      return "cannot process message to mismatch member";
+    case Verdict::kFull:
+      return "no room";
+  }
+  return "?";
+}
+
 Context::Context(env::Lane& the_lane, Connector& the_connector, Options the_options,
                  Handler& the_handler, Observer* the_observer)
     : lane(the_lane),

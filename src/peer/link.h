@@ -33,6 +33,7 @@ enum class Verdict {
   kMismatch,  // it is for somebody else
   kFull,
 };
+std::string_view describe(Verdict verdict);
 
 // What all parts of a transport share.
 struct Context {

@@ -6,7 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/go_text.h"
 #include "env/log.h"
 #include "membership/member.h"
 #include "peer/protocol.h"
@@ -26,24 +25,6 @@ http::Response with_cluster_id(const Context& context, http::Response response) 
 
 http::Response text(const Context& context, int status, std::string_view words) {
   return with_cluster_id(context, http::text_response(status, words));
-}
-
-// As etcd writes the errors that its server hands to the transport.
-http::Response forbidden(const Context& context, std::string_view words) {
-  return with_cluster_id(context,
-                         {.status = 403,
-                          .headers = {{"Content-Type", "application/json"}},
-                          .body = fmt::format("{{\"message\":{}}}", base::json_string(words))});
-}
-
-std::optional<http::Response> forbidden(const Context& context, Verdict verdict) {
-  if (verdict == Verdict::kRemoved) {
-    return forbidden(context, "cannot process message from removed member");
-  }
-  if (verdict == Verdict::kMismatch) {
-    return forbidden(context, "cannot process message to mismatch member");
-  }
-  return std::nullopt;
 }
 
 std::optional<http::Response> refused(const Context& context, const http::Request& request) {
@@ -287,19 +268,12 @@ class MessageRequest final : public http::RequestHandler {
     }
     context.stats.of(message->from).received_bytes.add(size);
     if (message->type == raft::MessageType::kSnap) {
-      const Verdict verdict = context.judge(*message);
-      if (auto response = forbidden(context, verdict)) {
-        return exchange_->respond(*std::move(response));
-      }
       return break_off(context, "a snapshot without its file");
     }
     if (directory.is_cut(message->from)) return answer_ok(context);
     const Verdict verdict = context.deliver(*std::move(message));
-    if (auto response = forbidden(context, verdict)) {
-      return exchange_->respond(*std::move(response));
-    }
-    if (verdict == Verdict::kFull) return break_off(context, "no room");
-    answer_ok(context);
+    const bool ok = verdict == Verdict::kTaken || verdict == Verdict::kIgnored;
+    ok ? answer_ok(context) : break_off(context, describe(verdict));
   }
 
   void answer_ok(const Context& context) {
@@ -430,11 +404,9 @@ class SnapshotRequest final : public http::RequestHandler {
       return refuse(context, text(context, 400, "wrong raft message type"));
     }
     if (index() == 0) return fail_decoding(context, "no snapshot");
-    const Verdict verdict = context.judge(message_);
-    if (auto response = forbidden(context, verdict)) return refuse(context, *std::move(response));
-    if (verdict != Verdict::kTaken || directory.is_cut(message_.from)) {
-      return refuse(context, text(context, 500, "failed to process raft message (ignored)"));
-    }
+    const Verdict verdict =
+        directory.is_cut(message_.from) ? Verdict::kIgnored : context.judge(message_);
+    if (verdict != Verdict::kTaken) return fail_processing(context, verdict);
     auto sink = context.handler.open_snapshot(message_);
     if (!sink) return fail_saving(context, sink.error().message());
     sink_ = *std::move(sink);
@@ -502,10 +474,7 @@ class SnapshotRequest final : public http::RequestHandler {
     const raft::NodeId from = message_.from;
     const Verdict verdict = context.deliver(std::move(message_));
     message_ = {.from = from};
-    if (auto response = forbidden(context, verdict)) return refuse(context, *std::move(response));
-    if (verdict == Verdict::kFull) {
-      return refuse(context, text(context, 500, "failed to process raft message (no room)"));
-    }
+    if (verdict != Verdict::kTaken) return fail_processing(context, verdict);
     stats(context).snapshot_receive_success.add();
     if (context.observer != nullptr) {
       context.observer->on_snapshot_receive(from, context.now() - started_at_);
@@ -531,6 +500,11 @@ class SnapshotRequest final : public http::RequestHandler {
   void fail_saving(Context& context, std::string_view why) {
     warn(context, "failed to save incoming database snapshot", why);
     refuse(context, text(context, 500, fmt::format("failed to save KV snapshot ({})", why)));
+  }
+
+  void fail_processing(Context& context, Verdict verdict) {
+    const auto words = fmt::format("failed to process raft message ({})", describe(verdict));
+    refuse(context, text(context, 500, words));
   }
 
   void refuse(Context& context, http::Response response) {

@@ -26,9 +26,11 @@
 //       (never one of kProp). They are not altered, and not merged.
 //   T4  A stream that breaks or falls silent (read_timeout; link heartbeats come three times in
 //       that) is dialled again, at most once each dial_retry, at the peer's next URL if one failed.
-//   T5  403 and 410, at which a member stops for good, are answered only to a removed member, or to
-//       a message that is meant for somebody else: when etcd does. All other trouble is another
-//       4xx or 5xx, and is tried again.
+//   T5  410, at which a member stops for good, is answered to the stream of a removed member alone.
+//       403 means the same to a sender of messages, and is never answered: etcd means it for
+//       messages of removed members and for those that are for somebody else, but answers 500, and
+//       a new member at the address of an old one would stop whoever has not heard of it yet. All
+//       other trouble is another 4xx or 5xx, and is tried again.
 //   T6  Bytes of a peer never make the process stop, nor hold more memory than Limits says.
 //
 // One lane for all peers: the raft lane wakes one other per turn, whatever the number of peers;
