@@ -203,6 +203,7 @@ void RaftDriver::deliver(std::vector<raft::Message> messages) {
 
 void RaftDriver::pump() {
   while (node_.has_ready()) hand_out(node_.take_ready());
+  if (shared_.on_raft) shared_.on_raft(node_);
 }
 
 void RaftDriver::hand_out(raft::Ready ready) {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,10 @@
 #include "member/view.h"
 #include "raft/types.h"
 #include "store/store.h"
+
+namespace keelson::raft {
+class Node;
+}
 
 namespace keelson::member {
 
@@ -65,6 +70,9 @@ struct Shared {
   // Told of each entry just before it is applied, on the apply lane: for simulation, whose checkers
   // follow the log. Set before the lanes run.
   base::Function<void(const raft::Entry&)> on_apply;
+  // Shown the consensus core after each turn of the raft lane, likewise: for the watcher of its
+  // invariants (raft/invariants.h).
+  std::function<void(const raft::Node&)> on_raft;
 
   env::Lane& any_worker() {
     return *workers[next_worker.fetch_add(1, std::memory_order_relaxed) % workers.size()];

@@ -54,7 +54,8 @@ struct Server {
   Disk disk;     // what the node reads
   Disk durable;  // what a crash leaves of it
   StateMachine machine;
-  StateMachine kept;  // what a crash leaves of that
+  StateMachine kept;    // what a crash leaves of that
+  Index installed = 0;  // the last snapshot
   std::unique_ptr<Node> node;
   std::deque<AppendJob> appends;
   std::deque<ApplyJob> applies;
@@ -243,6 +244,7 @@ class Cluster {
                  .hash = static_cast<std::uint32_t>(std::stoul(std::string(job.snapshot->data))),
                  .conf_state = metadata.conf_state};
       at.machine = at.disk.newest = at.kept;
+      at.installed = metadata.index;
       remember(at.machine);
     }
     disk.append(job.entries);
@@ -258,6 +260,7 @@ class Cluster {
   void apply_entries(Server& at, const std::vector<Entry>& entries) {
     for (const Entry& entry : entries) {
       StateMachine& machine = at.machine;
+      if (entry.index <= at.installed) continue;  // part of the snapshot (ready.h, D4)
       EXPECT_EQ(entry.index, machine.index + 1) << "node " << at.node->id();
       machine.index = entry.index;
       machine.term = entry.term;
@@ -314,7 +317,13 @@ class Cluster {
   // --- network
 
   void post(std::vector<Message> messages) {
-    for (Message& message : messages) network_.push_back(std::move(message));
+    for (Message& message : messages) {
+      // What is sent may be newer than what the node named (ready.h, D7).
+      if (message.type == MessageType::kSnap && random_.one_in(2)) {
+        message.snapshot = server(message.from).disk.snapshot().value();
+      }
+      network_.push_back(std::move(message));
+    }
   }
 
   void network_step() {

@@ -107,14 +107,16 @@ class Node {
 
   // One logical tick has passed.
   void tick();
-  // A peer, or a storage job that is done, spoke. The transport vouches that a peer's `from` is the
-  // peer's. kLocalMessage, kUnknownPeer, kMalformed: nothing was done. kProposalDropped: as
-  // propose().
+  // A peer, or a storage job that is done, spoke. The transport vouches for a peer's `from`, but of
+  // what it passes on for others (ready.h, D8). kLocalMessage, kUnknownPeer, kMalformed: nothing
+  // was done, and nothing need be; also a response to self may find that self was removed.
+  // kProposalDropped: as propose().
   Result<> step(Message message);
   // Begins an election, if this node may.
   Result<> campaign();
-  // Entries with type and data only; at least one. kProposalDropped: no leader known, a transfer
-  // going on, or too much uncommitted. Success promises nothing: it may be lost with its leader.
+  // Entries with type and data only; at least one. A follower forwards them to its leader, in
+  // messages of max_size_per_message. kProposalDropped: no leader known, a transfer going on, or
+  // too much uncommitted. Success promises nothing: it may be lost with its leader.
   Result<> propose(std::vector<Entry> entries);
   // A change that validation refuses becomes an empty entry (raft.md 7).
   Result<> propose_conf_change(const ConfChange& change);
@@ -123,17 +125,16 @@ class Node {
   // kept with snapshots. Applied without effect, it is told here all the same, with node id 0.
   base::Result<ConfState, ConfChangeErrc> apply_conf_change(const ConfChange& change);
   base::Result<ConfState, ConfChangeErrc> apply_conf_change(const ConfChangeV2& change);
-  // Asks for a ReadState with this context. It may never come (no leader, a leader lost): ask
-  // again.
+  // Asks for a ReadState with this context; a follower asks its leader. It may never come (no
+  // leader, a leader lost) and may come twice: ask again, with the same context.
   void read_index(std::string context);
   // Hands leadership to `transferee`, asked of any node. It may fail silently within an election
   // timeout.
   void transfer_leader(NodeId transferee);
   // A follower forgets whom it follows, so that it may vote at once.
   void forget_leader();
-  // Of the transport: a message to `peer` was lost; a snapshot to it arrived or failed. After every
-  // snapshot message one report_snapshot() is owed, or that peer gets nothing more until it
-  // answers.
+  // Of the transport: a message to `peer` was lost; a snapshot to it arrived or failed (ready.h, D6
+  // and D7). Of peers unknown, or when not leading: nothing.
   void report_unreachable(NodeId peer);
   enum class SnapshotOutcome : std::uint8_t { kDelivered, kFailed };
   void report_snapshot(NodeId peer, SnapshotOutcome outcome);
@@ -201,6 +202,7 @@ class Node {
   Result<> step_follower(Message& message);
   void heard_from_leader(NodeId leader);
   Result<> forward_proposal(Message& message);
+  void forward_in_parts(Message proposal);
   void forward_to_leader(Message& message, std::string_view kind);
   void on_append(Message& message);
   void on_heartbeat(const Message& message);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "raft/describe.h"
 #include "raft/node.h"
+#include "raft/wire.h"
 
 namespace keelson::raft {
 
@@ -65,8 +66,25 @@ Result<> Node::forward_proposal(Message& message) {
     return base::fail(Errc::kProposalDropped);
   }
   message.to = leader();
-  send(std::move(message));
+  forward_in_parts(std::move(message));
   return {};
+}
+
+// A turn's proposals may be many: no message is larger than an append would be.
+void Node::forward_in_parts(Message proposal) {
+  std::vector<Entry> entries = std::exchange(proposal.entries, {});
+  std::uint64_t bytes = 0;
+  for (Entry& entry : entries) {
+    const std::uint64_t size = encoded_size(entry);
+    if (!proposal.entries.empty() && bytes + size > config_.max_size_per_message) {
+      send(proposal);
+      proposal.entries.clear();
+      bytes = 0;
+    }
+    bytes += size;
+    proposal.entries.push_back(std::move(entry));
+  }
+  send(std::move(proposal));
 }
 
 void Node::forward_to_leader(Message& message, std::string_view kind) {

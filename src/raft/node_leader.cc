@@ -199,8 +199,9 @@ bool Node::maybe_send_snapshot(NodeId to, Progress& progress) {
     return false;
   }
   auto snapshot = log_.snapshot();
-  if (!snapshot) {
-    CHECK(snapshot.error() == Errc::kSnapshotTemporarilyUnavailable);
+  if (!snapshot) CHECK(snapshot.error() == Errc::kSnapshotTemporarilyUnavailable);
+  // From one behind the log's start the log could not go on: it would be sent for ever.
+  if (!snapshot || snapshot->metadata.index + 1 < log_.first_index()) {
     trace_.debug("{:x} failed to send snapshot to {:x} because snapshot is temporarily unavailable",
                  id(), to);
     return false;

@@ -298,6 +298,49 @@ TEST(Node, WhatWasForwardedIsForwardedAgainForWhoAsked) {
             "3->2 MsgReadIndex Term:0 Log:0/0 Entries:[0/0 EntryNormal \"r\"]");
 }
 
+TEST(Node, WhatIsForwardedIsCutToMessages) {
+  Config config = config_of(1);
+  config.max_size_per_message = 40;
+  Alone alone({1, 2, 3}, config);
+  ASSERT_TRUE(alone.step({.type = MessageType::kHeartbeat, .from = 2, .term = 1}).ok());
+  alone.settle();
+  alone.sent.clear();
+  ASSERT_TRUE(alone.node
+                  ->propose({normal("a"), normal("b"), normal(std::string(50, 'c')), normal("d"),
+                             normal("e")})
+                  .ok());
+  alone.settle();
+  ASSERT_EQ(alone.sent.size(), 3u);
+  EXPECT_EQ(alone.sent[0].entries.size(), 2u);
+  EXPECT_EQ(alone.sent[1].entries.size(), 1u) << "however large, one goes";
+  EXPECT_EQ(alone.sent[2].entries.size(), 2u);
+  EXPECT_EQ(alone.sent[2].entries[1].data.view(), "e");
+}
+
+// A log that was cut behind its newest snapshot cannot go on from it: nothing is sent until there
+// is a newer one.
+TEST(Node, NoSnapshotBehindTheLogIsSent) {
+  Alone alone({1, 2, 3});
+  alone.lead();
+  ASSERT_TRUE(alone.node->propose({normal("a"), normal("b")}).ok());
+  alone.settle();
+  ASSERT_TRUE(alone.step({.type = MessageType::kAppResp, .from = 3, .term = 1, .index = 3}).ok());
+  alone.settle();
+  const ConfState voters{.voters = {1, 2, 3}};
+  ASSERT_TRUE(alone.storage.create_snapshot(1, voters, {}).ok());
+  ASSERT_TRUE(alone.storage.compact(3).ok());
+  const Message heard{.type = MessageType::kHeartbeatResp, .from = 2, .term = 1};
+  alone.sent.clear();
+  ASSERT_TRUE(alone.step(heard).ok());
+  alone.settle();
+  EXPECT_TRUE(alone.sent.empty()) << describe(alone.sent[0]);
+  ASSERT_TRUE(alone.storage.create_snapshot(3, voters, {}).ok());
+  ASSERT_TRUE(alone.step(heard).ok());
+  alone.settle();
+  ASSERT_EQ(alone.sent.size(), 1u);
+  EXPECT_EQ(alone.sent[0].type, MessageType::kSnap);
+}
+
 // Its `from` names whom to, so nothing could tell a circle of them.
 TEST(Node, ATransferIsForwardedOnce) {
   Alone alone({1, 2, 3});

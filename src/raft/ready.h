@@ -6,15 +6,25 @@
 //
 // Rules of the driver
 //   D1  append jobs are made durable in the order they were taken, and their responses are
-//   delivered in
-//       that order, none before its job is durable. Several may be under way.
+//       delivered in that order, none before its job is durable. Several may be under way.
 //   D2  within a job the snapshot comes first, then entries, then hard state.
 //   D3  apply jobs are applied in order. In asynchronous mode their entries are durable here
-//   already; in
-//       synchronous mode the append job of the same Ready comes first.
-//   D4  a snapshot in an append job replaces the state machine before any later apply job.
+//       already; in synchronous mode the append job of the same Ready comes first.
+//   D4  a snapshot in an append job replaces the state machine before any later apply job. An
+//       earlier one may still come after it: its entries are part of the snapshot, and skipped.
 //   D5  `messages` may be lost, delayed, repeated; a response to a peer likewise, one to self
-//   never.
+//       never. One to self may be refused: who is removed is unknown even to itself.
+//
+// Of messages to peers
+//   D6  what a transport drops it tells by report_unreachable(), or the follower hears nothing but
+//       heartbeats until one of its answers shows what it lacks.
+//   D7  a kSnap is owed one report_snapshot(), whatever becomes of it, its being dropped included.
+//       What is sent may be a newer snapshot than the message names, with its metadata changed to
+//       match: state machines go on meanwhile, and any that joins the follower to the log will do.
+//   D8  kProp, kReadIndex and kTransferLeader are what somebody asked: `from` says who, for a
+//       transfer the transferee, and need not be the peer that passes it on.
+//   D9  entries share their bytes with the log, so what waits in a queue to a slow peer keeps them
+//       from being freed. max_inflight_messages and max_inflight_bytes bound that for each.
 // Synchronous mode (Config::async_storage_writes off) has one Ready at a time, ended by advance()
 // (sync_adapter.h).
 #pragma once

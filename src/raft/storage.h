@@ -4,14 +4,25 @@
 // the node has not yet seen confirmed as durable (log.h, Unstable). The driver keeps to one rule:
 //
 //   S1  what an AppendJob carries (snapshot, entries) is in Storage, in the order of the jobs, at
-//   the latest
-//       when the job's responses are given to Node::step(). It may be there earlier, even before
-//       the sync: the node takes nothing for durable before it is told so.
+//       the latest when the job's responses are given to Node::step(). It may be there earlier,
+//       even before the sync: the node takes nothing for durable before it is told so.
 //
 // Invariants of any implementation
 //   S2  first_index() - 1 <= last_index(); the entry at first_index() - 1 is gone, its term is
-//   still known S3  indexes are consecutive, terms never fall S4  compaction never passes what the
-//   node has applied
+//       still known
+//   S3  indexes are consecutive, terms never fall
+//   S4  compaction never passes what the node has applied
+//
+// What a log takes in memory is bounded in bytes, each part by something else, and the driver's to
+// set:
+//   applied       compact(), by bytes_held(): down to nothing, but a follower that lacks what is
+//                 gone needs a snapshot. Node::progress() says how far they are.
+//   of a leader   Config::max_uncommitted_bytes, which in spite of its name counts what it proposed
+//                 until that is applied: beyond it propose() answers kProposalDropped.
+//   of a follower what its leader appends and is not applied here: an append may be dropped before
+//                 it is given to step(), like one that was lost, while that is too much; the
+//                 leader's max_inflight_bytes bounds how much of it is under way.
+// What is not durable yet is part of these: Unstable shares its entries' bytes with Storage.
 //
 // Read and written by jobs of the raft lane only.
 #pragma once
@@ -54,8 +65,10 @@ class Storage {
   // lo is gone, kUnavailable if hi - 1 is not there.
   virtual Result<> entries(Index lo, Index hi, std::uint64_t max_bytes,
                            std::vector<Entry>& out) const = 0;
-  // For a follower that is too far behind; index >= first_index() - 1 when it is to be of use.
-  // kSnapshotTemporarilyUnavailable: the leader asks again later.
+  // For a follower that is too far behind; index >= first_index() - 1, or it would be too far
+  // behind again. Asked when one is to be sent, so it may be made then: only index, term and
+  // configuration are looked at. kSnapshotTemporarilyUnavailable, or an older one: the leader asks
+  // again when that follower is heard from.
   virtual Result<Snapshot> snapshot() const = 0;
 };
 

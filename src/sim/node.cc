@@ -100,6 +100,8 @@ std::string Node::start() {
   }
   process->member = *std::move(made);
   process->member->shared().on_apply = events_.on_apply;
+  process->member->shared().on_raft = events_.on_raft;
+  events_.on_life(process->member->identity().member_id);
   process->metrics = std::make_unique<api::GrpcMetrics>();
   for (std::size_t i = 0; i < options_.io_lanes; i++) {
     process->apis.push_back(std::make_unique<api::LaneApi>(process->member->front(i),

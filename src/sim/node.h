@@ -49,6 +49,9 @@ class Node {
   struct Events {
     // Before an entry is applied, in a job of the node.
     std::function<void(const raft::Entry&)> on_apply;
+    // A life begins, of this member of its cluster; and after each turn of its raft lane.
+    std::function<void(raft::NodeId)> on_life = [](raft::NodeId) {};
+    std::function<void(const raft::Node&)> on_raft = [](const raft::Node&) {};
   };
 
   Node(env::simulated::World& world, std::string name, Options options, Story& story,

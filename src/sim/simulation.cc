@@ -37,15 +37,22 @@ Simulation::Simulation(const RunOptions& options)
   node.io_lanes = 1 + random_.below(2);
   node.workers = 1 + random_.below(2);
   node.tell_disk = options.tell_disk;
-  node_ = std::make_unique<Node>(world_, "n1", std::move(node), story_,
-                                 Node::Events{.on_apply = [this](const raft::Entry& entry) {
-                                   checker_.on_apply("n1", entry);
-                                 }});
+  node_ = std::make_unique<Node>(
+      world_, "n1", std::move(node), story_,
+      Node::Events{.on_apply = [this](const raft::Entry& entry) { checker_.on_apply("n1", entry); },
+                   .on_life = [this](raft::NodeId id) { raft_.restarted(id); },
+                   .on_raft = [this](const raft::Node& node) { watch_raft(node); }});
   node_->host().disk().set_cold_one_in(random_.one_in(3) ? 0 : 1 + random_.below(6));
   make_clients();
   make_watchers();
   wall_clock_ = static_cast<WallClock>(random_.below(3));
   first_start_ = world_.now();
+}
+
+void Simulation::watch_raft(const raft::Node& node) {
+  if (const auto broken = raft_.observe(node)) {
+    checker_.violate(fmt::format("raft, member {:x}: {}", node.id(), *broken));
+  }
 }
 
 Simulation::~Simulation() {

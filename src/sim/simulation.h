@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "env/simulated/world.h"
+#include "raft/invariants.h"
 #include "sim/checker.h"
 #include "sim/client.h"
 #include "sim/node.h"
@@ -51,6 +52,7 @@ class Simulation {
  private:
   WorkloadOptions random_workload();
   member::Config random_config();
+  void watch_raft(const raft::Node& node);
   void make_clients();
   void make_watchers();
   // Starts the node, again and again if it is killed meanwhile; until it is ready.
@@ -78,6 +80,7 @@ class Simulation {
   Story story_;
   Model model_;
   Checker checker_;
+  raft::ClusterWatcher raft_;  // of all members together
   Workload workload_;
   std::unique_ptr<Node> node_;
   WallClock wall_clock_ = WallClock::kRight;

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"go.etcd.io/raft/v3"
-	pb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/rafttest"
+	"go.etcd.io/raft/v3/tracker"
 )
 
 // A generator writes a script while etcd's raft answers it, so that it knows what would make sense next. Not all it
@@ -17,14 +17,27 @@ import (
 type generator struct {
 	*environment
 	random *rand.Rand
+	theme  theme
 	async  bool
 	steps  []step
 	ended  string // why the script is over, if something else than its length
 }
 
+// A theme is what a script has more of than others.
+type theme int
+
+const (
+	plain     theme = iota
+	storm           // elections and losses, so that logs part
+	snapshots       // compaction, and followers that are too far behind
+	changes         // of the configuration
+	themes
+)
+
 // generate writes the script of a seed.
 func generate(seed uint64, commands int) ([]step, string) {
 	g := &generator{environment: newEnvironment(), random: rand.New(rand.NewPCG(seed, 0x6b65656c))}
+	g.theme = theme(g.one(int(themes)))
 	g.found()
 	if g.ended != "" {
 		panic(g.ended) // options that etcd's raft refuses
@@ -171,10 +184,14 @@ func (g *generator) act() {
 		do     func()
 	}{
 		{26, g.processReady}, {24, g.deliver}, {g.only(g.async, 22), g.work}, {10, g.propose}, {5, g.stabilize},
-		{5, g.tick}, {3, g.campaign}, {2 + g.only(!g.limited, 3), g.changeConf}, {2, g.transfer}, {4, g.read}, {2, g.compact},
+		{5, g.tick}, {3 + g.only(g.theme == storm, 6), g.campaign},
+		{2 + g.only(!g.limited, 3) + g.only(g.theme == changes, 6), g.changeConf},
+		{2, g.transfer}, {4, g.read}, {2 + g.only(g.theme == snapshots, 6), g.compact},
+		{1 + g.only(g.theme == snapshots, 4), g.leaveBehind}, {1 + g.only(g.theme == storm, 4), g.part},
 		{1, func() { g.do("forget-leader %d", g.node()) }},
 		{1, func() { g.do("report-unreachable %d %d", g.nodeThat(leads), g.node()) }},
-		{1, g.sendSnapshot}, {1, g.reportSnapshot}, {1, func() { g.do("restart %d", g.node()) }}, {2, g.look},
+		{1 + g.only(g.theme == snapshots, 4), g.sendSnapshot}, {1 + g.only(g.theme == snapshots, 4), g.reportSnapshot},
+		{1, func() { g.do("restart %d", g.node()) }}, {2, g.look},
 	}
 	total := 0
 	for _, a := range actions {
@@ -229,7 +246,7 @@ func (g *generator) deliver() {
 		return
 	}
 	to := waiting[g.one(len(waiting))]
-	if g.one(7) == 0 || to > uint64(len(g.Nodes)) {
+	if g.one(7) == 0 || g.theme != plain && g.one(4) == 0 || to > uint64(len(g.Nodes)) {
 		g.do("deliver-msgs drop=(%d)%s", to, g.messageType(to))
 		return
 	}
@@ -286,7 +303,7 @@ func (g *generator) tick() {
 }
 
 func (g *generator) campaign() {
-	if len(g.nodes(leads)) > 0 && g.one(3) > 0 {
+	if len(g.nodes(leads)) > 0 && g.theme != storm && g.one(3) > 0 {
 		g.processReady()
 		return
 	}
@@ -332,6 +349,79 @@ func (g *generator) transfer() {
 
 func (g *generator) read() { g.do("read-index %d r%d", g.nodeThat(leads), len(g.steps)) }
 
+// others are all nodes but one, in words.
+func (g *generator) others(than int) (words string) {
+	for id := 1; id <= len(g.Nodes); id++ {
+		if id != than {
+			words += fmt.Sprintf(" %d", id)
+		}
+	}
+	return words
+}
+
+func (g *generator) dropFor(ids ...int) {
+	for _, id := range ids {
+		g.do("deliver-msgs drop=(%d)", id)
+	}
+}
+
+// leaveBehind goes on without one node, and forgets what that node lacks.
+func (g *generator) leaveBehind() {
+	leader, behind := g.nodeThat(leads), g.node()
+	if leader == behind || !leads(&g.Nodes[leader-1]) {
+		return
+	}
+	for range 1 + g.one(3) {
+		g.propose()
+	}
+	g.do("stabilize%s", g.others(behind))
+	if g.one(4) > 0 {
+		g.dropFor(behind)
+	}
+	n := &g.Nodes[leader-1]
+	hard, _, _ := n.Storage.InitialState()
+	first, _ := n.Storage.FirstIndex()
+	if most := min(hard.GetCommit(), n.Status().Applied); most >= first && g.one(4) > 0 {
+		g.do("compact %d %d", leader, most)
+	}
+	if g.one(3) > 0 {
+		g.do("report-unreachable %d %d", leader, behind)
+	}
+	g.do("set-randomized-election-timeout %d timeout=5", leader)
+	g.do("tick-heartbeat %d", leader)
+	if g.one(2) == 0 {
+		g.do("stabilize %d", leader)
+		g.do("deliver-msgs %d", behind)
+		g.do("process-ready %d", behind)
+		g.do("deliver-msgs %d", leader)
+	}
+}
+
+// part lets a leader write what nobody hears, and others elect another.
+func (g *generator) part() {
+	leader, next := g.nodeThat(leads), g.node()
+	if leader == next || !leads(&g.Nodes[leader-1]) {
+		return
+	}
+	for range 1 + g.one(4) {
+		g.propose()
+		if g.one(3) == 0 {
+			g.do("process-ready %d", leader)
+		}
+	}
+	g.do("stabilize %d", leader)
+	for id := 1; id <= len(g.Nodes); id++ {
+		if id != leader && g.one(4) > 0 {
+			g.dropFor(id)
+		}
+	}
+	g.do("campaign %d", next)
+	g.do("stabilize%s", g.others(leader))
+	if g.one(2) == 0 {
+		g.dropFor(leader)
+	}
+}
+
 // compact keeps what may still be applied, also after a restart.
 func (g *generator) compact() {
 	id := g.node()
@@ -352,12 +442,14 @@ func (g *generator) sendSnapshot() {
 }
 
 func (g *generator) reportSnapshot() {
-	waits := func(n *rafttest.Node) bool {
-		return slices.ContainsFunc(g.Messages, func(m *pb.Message) bool {
-			return m.GetFrom() == n.BasicStatus().ID && m.GetType() == pb.MsgSnap
-		})
+	from, to := g.nodeThat(leads), g.node()
+	progress := g.Nodes[from-1].Status().Progress
+	for _, id := range slices.Sorted(maps.Keys(progress)) {
+		if progress[id].State == tracker.StateSnapshot && g.one(8) > 0 {
+			to = int(id)
+		}
 	}
-	g.do("report-snapshot %d %d%s", g.nodeThat(waits), g.node(), g.pick("", " failed=true"))
+	g.do("report-snapshot %d %d%s", from, to, g.pick("", " failed=true"))
 }
 
 func (g *generator) look() {
