@@ -1,4 +1,4 @@
-"""Cases of bench/run about answers of any size: ten unary Ranges at once over all keys, of 1 KB each. What counts
+"""Cases of bench/run about answers of any size: a snapshot, and ten unary Ranges at once over all keys, of 1 KB each. What counts
 is how far the server's anonymous memory grows meanwhile, and CPU for each key sent. The clients are h2load's, with
 windows that never close, so the server goes as fast as it can; what comes is thrown away.
 """
@@ -62,5 +62,16 @@ class Watched:
         return self.highest - self.before
 
 
-CASES = {"ten ranges, random order": ranges,
+def snapshot(server, load, options):
+    """A snapshot of `keys` KB in keys of 64 B, taken by one client beside the puts of another."""
+    keys = ["-keys", options.keys, "-value-bytes", VALUE_BYTES]
+    load(server, "fill", 60, *keys)
+    with Watched(server) as watched:
+        figures = load(server, "latency beside snapshot", options.seconds * 3, *keys)
+    figures["MB grown"] = watched.grown_mb
+    figures["streaming p99 / idle"] = figures["streaming p99 ms"] / figures["idle p99 ms"]
+    return figures
+
+
+CASES = {"snapshot beside puts": snapshot, "ten ranges, random order": ranges,
          "ten ranges, write order": lambda *words: ranges(*words, "-in-order")}

@@ -17,6 +17,9 @@ constexpr std::size_t kUnsentBytesMax = std::size_t{1} << 20;
 // Of a client that takes less over the whole stream, patience for held Views aside.
 constexpr std::uint64_t kPaceMin = 64 * 1024;
 
+// Between two pieces, so that one stream leaves most of a core to others: some 100 MB/s.
+constexpr base::Duration kRest = base::Milliseconds(2);
+
 class Sha256 {
  public:
   Sha256() { CHECK(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1); }
@@ -81,7 +84,10 @@ struct SnapshotCall::Work {
 
 SnapshotCall::SnapshotCall(Context& context, http::Call& call) : RequestHandler(context, call) {}
 
-SnapshotCall::~SnapshotCall() { context_.front.lane().cancel(timer_); }
+SnapshotCall::~SnapshotCall() {
+  context_.front.lane().cancel(timer_);
+  context_.front.lane().cancel(rest_timer_);
+}
 
 void SnapshotCall::run(std::string_view) {
   begun_ = context_.front.lane().clock().now();
@@ -117,6 +123,13 @@ void SnapshotCall::planned() {
   make();
 }
 
+void SnapshotCall::make_after_rest() {
+  rest_timer_ = context_.front.lane().after(kRest, [this] {
+    rest_timer_ = 0;
+    make();
+  });
+}
+
 void SnapshotCall::make() {
   waiting_ = context_.front.on_worker([this, work = work_]() -> base::Job {
     work->messages = work->next();
@@ -133,14 +146,13 @@ void SnapshotCall::made() {
   if (call_.unsent_bytes() <= kUnsentBytesMax) send_ready();
 }
 
-// The next ones are made while these are sent.
 void SnapshotCall::send_ready() {
   std::vector<std::string> messages = *std::exchange(ready_, std::nullopt);
   for (std::string& message : messages) {
     sent_bytes_ += message.size();
     call_.send(std::move(message));
   }
-  if (!work_->is_done) return make();
+  if (!work_->is_done) return make_after_rest();
   const base::Duration took = context_.front.lane().clock().now() - begun_;
   context_.front.shared().metrics.db_stream_seconds.observe(took);
   env::log_info("successfully sent database snapshot to client",

@@ -30,6 +30,7 @@ class SnapshotCall : public RequestHandler<etcdserverpb::SnapshotRequest> {
 
   void plan();
   void planned();
+  void make_after_rest();
   void make();
   void made();
   void send_ready();
@@ -42,7 +43,8 @@ class SnapshotCall : public RequestHandler<etcdserverpb::SnapshotRequest> {
   // Made, and not sent because the client has not taken what was before; none of them, where too
   // little was made for a message.
   std::optional<std::vector<std::string>> ready_;
-  env::TimerId timer_ = 0;
+  env::TimerId rest_timer_ = 0;
+  env::TimerId timer_ = 0;  // to look at the client
   std::uint64_t sent_bytes_ = 0;
   std::uint64_t sent_bytes_then_ = 0;  // at the last look
 };

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -33,6 +34,7 @@ func init() {
 	cases["update"] = (*bench).update
 	cases["compact"] = func(b *bench) error { _, err := b.compact(); return err }
 	cases["latency beside compaction"] = (*bench).besideCompaction
+	cases["latency beside snapshot"] = (*bench).besideSnapshot
 }
 
 var keyText = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
@@ -149,8 +151,66 @@ func (b *bench) compact() (time.Duration, error) {
 // besideCompaction measures the puts of one caller, one after the other: while nothing else happens, while
 // the server compacts all history, and while it defragments.
 func (b *bench) besideCompaction() error {
+	return b.putsBeside([]string{"idle", "compacting", "defragmenting"}, func(nextPhase func()) error {
+		b.wait(b.time)
+		nextPhase()
+		compacted, err := b.compact()
+		if err != nil {
+			return err
+		}
+		b.wait(b.time - compacted) // what compaction leaves to the background counts as well
+		nextPhase()
+		start := time.Now()
+		if _, err := b.client.Defragment(b.ctx, b.endpoint); err != nil {
+			return err
+		}
+		report("defragment s", time.Since(start).Seconds())
+		b.wait(b.time - time.Since(start))
+		return nil
+	})
+}
+
+// besideSnapshot does so while nothing else happens, and while a snapshot is streamed.
+func (b *bench) besideSnapshot() error {
+	return b.putsBeside([]string{"idle", "streaming"}, func(nextPhase func()) error {
+		b.wait(b.time)
+		nextPhase()
+		before, err := b.cpu()
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		stream, err := b.client.Snapshot(b.ctx)
+		if err != nil {
+			return err
+		}
+		defer stream.Close()
+		bytes, err := io.Copy(io.Discard, stream)
+		if err != nil {
+			return err
+		}
+		after, err := b.cpu()
+		if err != nil {
+			return err
+		}
+		megabytes := float64(bytes) / (1 << 20)
+		report("MB", megabytes)
+		report("MB/s", megabytes/time.Since(start).Seconds())
+		report("CPU s/GB, puts included", (after-before).Seconds()/megabytes*1024)
+		return nil
+	})
+}
+
+func (b *bench) wait(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-b.ctx.Done():
+	}
+}
+
+// putsBeside measures the puts of one caller, one after the other, in each of the phases that `run` goes through.
+func (b *bench) putsBeside(phases []string, run func(nextPhase func()) error) error {
 	var phase atomic.Int32
-	phases := []string{"idle", "compacting", "defragmenting"}
 	took := make([][]time.Duration, len(phases))
 	stop, failed := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -172,26 +232,9 @@ func (b *bench) besideCompaction() error {
 			took[now] = append(took[now], time.Since(start))
 		}
 	}()
-	wait := func(d time.Duration) {
-		select {
-		case <-time.After(d):
-		case <-b.ctx.Done():
-		}
-	}
-	wait(b.time)
-	phase.Store(1)
-	compacted, err := b.compact()
-	if err != nil {
+	if err := run(func() { phase.Add(1) }); err != nil {
 		return err
 	}
-	wait(b.time - compacted) // what compaction leaves to the background counts as well
-	phase.Store(2)
-	start := time.Now()
-	if _, err := b.client.Defragment(b.ctx, b.endpoint); err != nil {
-		return err
-	}
-	report("defragment s", time.Since(start).Seconds())
-	wait(b.time - time.Since(start))
 	close(stop)
 	if err := <-failed; err != nil {
 		return err
