@@ -5,6 +5,7 @@
 #include "base/planted.h"
 #include "env/log.h"
 #include "member/front.h"
+#include "member/log_snapshot.h"
 
 namespace keelson::member {
 namespace {
@@ -355,26 +356,12 @@ void Applier::tell_fronts(apply::BatchResult& result) {
 
 void Applier::snapshot_if_due() {
   if (snapshot_ || applied_index_ - snapshot_index_ <= shared_.config.snapshot_count) return;
-  snapshot_ = capture_snapshot();
+  snapshot_ = log_snapshot(*state_->roster(), applied_index_, applied_term_);
   snapshot_index_ = applied_index_;
   if (shared_.config.broken.snapshot_ahead_of_checkpoint ||
       KEELSON_PLANTED(kSnapshotAheadOfCheckpoint)) {
     save_snapshot_({*std::exchange(snapshot_, std::nullopt)});
   }
-}
-
-raft::Snapshot Applier::capture_snapshot() const {
-  const auto roster = state_->roster();
-  raft::Snapshot snapshot;
-  snapshot.metadata.index = applied_index_;
-  snapshot.metadata.term = applied_term_;
-  for (const auto& member : roster->members) {
-    auto& ids = member.is_learner ? snapshot.metadata.conf_state.learners
-                                  : snapshot.metadata.conf_state.voters;
-    ids.push_back(member.id);
-  }
-  snapshot.data = base::SharedBytes(membership::v2_store_json(*roster));
-  return snapshot;
 }
 
 }  // namespace keelson::member

@@ -101,7 +101,6 @@ class Applier {
   void on_compaction_hash();
   void tell_fronts(apply::BatchResult& result);
   void snapshot_if_due();
-  raft::Snapshot capture_snapshot() const;
 
   env::Lane& lane_;
   Shared& shared_;

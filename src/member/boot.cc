@@ -6,6 +6,8 @@
 
 #include "base/planted.h"
 #include "env/log.h"
+#include "member/log_snapshot.h"
+#include "member/staged_store.h"
 #include "membership/bootstrap.h"
 #include "store/snapshot.h"
 #include "wal/snapshotter.h"
@@ -116,14 +118,6 @@ base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
   return state;
 }
 
-raft::ConfState conf_state_of(const membership::Roster& roster) {
-  raft::ConfState conf;
-  for (const auto& member : roster.members) {
-    (member.is_learner ? conf.learners : conf.voters).push_back(member.id);
-  }
-  return conf;
-}
-
 store::Options store_options(const Config& config, base::WallTime now, std::uint64_t chance,
                              raft::Index replay_from) {
   store::Options options = config.store;
@@ -218,6 +212,80 @@ base::Result<Booted, BootError> boot_new(env::FileSystem& files, const Config& c
   return booted;
 }
 
+// A snapshot that the log has a record of, and the store may not have yet: what there is to
+// complete its install with (docs/design/0006-receiving-a-snapshot.md).
+struct Begun {
+  raft::Index index = 0;
+  std::string database;  // its file
+  bool has_stage = false;
+  bool has_database = false;
+
+  bool any() const { return has_stage || has_database; }
+};
+
+base::Result<Begun, BootError> look_for_begun(env::FileSystem& files, const Paths& paths,
+                                              raft::Index newest) {
+  Begun begun{.index = newest,
+              .database = wal::Snapshotter(files, paths.snap).database_path(newest)};
+  for (const auto& [path, found] : {std::pair(staged_path(paths, newest), &begun.has_stage),
+                                    std::pair(begun.database, &begun.has_database)}) {
+    auto status = files.status(path);
+    if (!status) return fail(because("cannot access data directory", status.error()));
+    *found = status->has_value();
+  }
+  return begun;
+}
+
+base::Result<void, BootError> import_and_install(env::FileSystem& files, const Paths& paths,
+                                                 const Begun& begun, store::Options options) {
+  env::log_info("Recovering from snapshot backend", {{"path", begun.database}});
+  const auto refuse = [](const base::Error& e) {
+    return fail(because("cannot take over the database of a snapshot", e));
+  };
+  auto import = StoreImport::begin(files, paths, begun.database, begun.index, std::move(options));
+  if (!import) return refuse(import.error());
+  for (;;) {
+    const auto done = (*import)->step();
+    if (!done) return refuse(done.error());
+    if (*done) break;
+  }
+  if (auto installed = install_staged(files, paths, begun.index); !installed) {
+    return refuse(installed.error());
+  }
+  if (auto removed = remove_replaced(files, paths); !removed) return refuse(removed.error());
+  return {};
+}
+
+// What a former life left in the directory of snapshots, and no start needs any more.
+base::Result<void, BootError> tidy_snapshots(env::FileSystem& files, const Paths& paths,
+                                             raft::Index newest) {
+  wal::Snapshotter snapshotter(files, paths.snap);
+  for (const auto& removed :
+       {snapshotter.remove_unfinished(), snapshotter.remove_databases_below(newest + 1)}) {
+    if (!removed) return fail(because("cannot tidy the snapshot directory", removed.error()));
+  }
+  return {};
+}
+
+// The store, with the snapshot that the log ends up at where its install was begun.
+base::Result<store::Store::Opened, BootError> open_store(env::FileSystem& files, const Paths& paths,
+                                                         const store::Options& options,
+                                                         const Begun& begun, bool store_exists) {
+  auto completed = complete_install(files, paths, begun.index);
+  if (!completed) return fail(because("cannot install a staged store", completed.error()));
+  const auto open = [&]() -> base::Result<store::Store::Opened, BootError> {
+    auto opened = store::Store::open(files, paths.store, options);
+    if (!opened) return fail(because("cannot open the store", opened.error()));
+    return *std::move(opened);
+  };
+  if (store_exists || *completed || !begun.has_database) {
+    ASSIGN_OR_RETURN(auto opened, open());
+    if (opened.recovered.applied_index >= begun.index || !begun.has_database) return opened;
+  }
+  RETURN_IF_ERROR(import_and_install(files, paths, begun, options));
+  return open();
+}
+
 base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config& config,
                                            const Paths& paths, bool store_exists,
                                            base::WallTime now, std::uint64_t chance) {
@@ -228,7 +296,12 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
         error(fmt::format("no usable snapshot record in the write-ahead log {}", paths.wal)));
   }
   const raft::Index replay_from = snapshots->front().index;
-  if (!store_exists && replay_from != 0) {
+  const raft::Index newest =
+      std::max_element(snapshots->begin(), snapshots->end(),
+                       [](const auto& one, const auto& other) { return one.index < other.index; })
+          ->index;
+  ASSIGN_OR_RETURN(const Begun begun, look_for_begun(files, paths, newest));
+  if (!store_exists && replay_from != 0 && !begun.any()) {
     return fail(
         error(fmt::format("{} is missing and the write-ahead log in {} begins at entry {}: it does "
                           "not reach back to the "
@@ -237,10 +310,11 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
                           paths.store, paths.wal, replay_from + 1)));
   }
   RETURN_IF_ERROR(prepare_directories(files, config, paths));
-  auto opened =
-      store::Store::open(files, paths.store, store_options(config, now, chance, replay_from));
-  if (!opened) return fail(because("cannot open the store", opened.error()));
-  const store::Recovered& recovered = opened->recovered;
+  ASSIGN_OR_RETURN(auto opened,
+                   open_store(files, paths, store_options(config, now, chance, replay_from), begun,
+                              store_exists));
+  const store::Recovered& recovered = opened.recovered;
+  if (recovered.applied_index >= newest) RETURN_IF_ERROR(tidy_snapshots(files, paths, newest));
 
   // The newest snapshot that the store reaches. Marks may be out of order in a log that an earlier
   // build of this server wrote.
@@ -283,13 +357,21 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
                           "entries are missing",
                           paths.store, recovered.applied_index, paths.wal, last)));
   }
+  if (booted.hard_state.commit > last && newest > last) {
+    return fail(
+        error(fmt::format("the write-ahead log {} ends with snapshot {}, the store {} at entry {}, "
+                          "and neither {} nor "
+                          "{} is there: the data of that snapshot is missing",
+                          paths.wal, newest, paths.store, recovered.applied_index,
+                          staged_path(paths, newest), begun.database)));
+  }
   if (booted.hard_state.commit > last) {
     return fail(
         error(fmt::format("the write-ahead log {} ends at entry {}, before its commit index {}",
                           paths.wal, last, booted.hard_state.commit)));
   }
-  ASSIGN_OR_RETURN(booted.state, recover_state(config, booted.identity, *opened->store, recovered));
-  booted.store = std::move(opened->store);
+  ASSIGN_OR_RETURN(booted.state, recover_state(config, booted.identity, *opened.store, recovered));
+  booted.store = std::move(opened.store);
   const auto roster = booted.state->roster();
   if (roster->version && !membership::can_serve(kServerVersion, *roster->version)) {
     return fail(error(fmt::format(

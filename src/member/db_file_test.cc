@@ -1,6 +1,7 @@
 // The db file of one whole member over the simulated disk, read back from its bytes.
 #include "member/db_file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -8,7 +9,9 @@
 #include "base/random.h"
 #include "bolt/reader.h"
 #include "env/simulated/world.h"
+#include "member/db_transfer.h"
 #include "member/member.h"
+#include "member/staged_store.h"
 
 namespace keelson::member {
 namespace {
@@ -238,6 +241,155 @@ TEST_F(DbFileTest, NeedsItsViewOnlyUntilAllIsMarked) {
   EXPECT_TRUE(file->is_marked());
   world_.run_for(Seconds(1));
   EXPECT_TRUE(watched.expired());
+}
+
+// From a leader's hands into a follower's, as peer/ carries it.
+class DbTransferTest : public DbFileTest {
+ protected:
+  DbTransferTest() {
+    other_.data_dir = "/other";
+    paths_ = Paths::of(other_);
+    EXPECT_TRUE(host_.disk().make_directories(paths_.snap).ok());
+    options_.reserve = false;
+    options_.store_id = 5;
+    options_.segment_bytes = 8192;
+  }
+  env::Lane& lane() { return host_.lane("io0"); }
+  void on_lane(base::Job job) {
+    bool done = false;
+    lane().post([&] {
+      job();
+      done = true;
+    });
+    EXPECT_TRUE(world_.run_until([&] { return done; }, Seconds(10)));
+  }
+  DbSource::Made make_source() {
+    std::optional<DbSource::Made> made;
+    DbSource::make(member_->shared(), lane(), [&](base::Result<DbSource::Made> result) {
+      EXPECT_TRUE(lane().is_current());
+      made = *std::move(result);
+    });
+    EXPECT_TRUE(world_.run_until([&] { return made.has_value(); }, Seconds(10)));
+    return *std::move(made);
+  }
+  std::unique_ptr<DbSink> make_sink(raft::Index index) {
+    return std::make_unique<DbSink>(lane(), host_.lane("worker0"), host_.disk(), paths_, index,
+                                    options_, coming_);
+  }
+  base::SharedBytes next(DbSource& source) {
+    std::optional<base::SharedBytes> piece;
+    on_lane(
+        [&] { source.next([&](peer::SnapshotSource::Piece got) { piece = *std::move(got); }); });
+    EXPECT_TRUE(world_.run_until([&] { return piece.has_value(); }, Seconds(10)));
+    return *piece;
+  }
+  // "" or what was wrong.
+  std::string told(base::Function<void(peer::SnapshotSink::Done)> ask) {
+    std::optional<std::string> answer;
+    on_lane([&] {
+      ask([&](base::Result<> result) { answer = result ? "" : result.error().message(); });
+    });
+    EXPECT_TRUE(world_.run_until([&] { return answer.has_value(); }, Seconds(60)));
+    return *answer;
+  }
+  std::string write(DbSink& sink, const base::SharedBytes& bytes) {
+    return told([&](auto done) { sink.write(bytes, std::move(done)); });
+  }
+  std::string finish(DbSink& sink) {
+    return told([&](auto done) { sink.finish(std::move(done)); });
+  }
+  std::vector<std::string> left() {
+    world_.run_for(Seconds(1));
+    auto names = host_.disk().list(paths_.member).value();
+    for (const auto& name : host_.disk().list(paths_.snap).value()) names.push_back("snap/" + name);
+    return names;
+  }
+
+  Config other_;
+  Paths paths_;
+  store::Options options_;
+  std::atomic<bool> coming_ = false;
+};
+
+TEST_F(DbTransferTest, BecomesAStagedStoreOfTheSameContent) {
+  write_some(200);
+  compact(member_->shared().views.load()->keys.revision - 50);
+  auto made = make_source();
+  EXPECT_EQ(made.snapshot.metadata.index, member_->shared().views.load()->applied_index);
+  EXPECT_EQ(made.snapshot.metadata.conf_state.voters.size(), 1u);
+  EXPECT_NE(made.snapshot.data.view(), "");
+  auto content = read(bytes_of(*capture()));
+  auto sink = make_sink(made.snapshot.metadata.index);
+  std::uint64_t bytes = 0;
+  for (auto piece = next(*made.source); !piece.empty(); piece = next(*made.source)) {
+    bytes += piece.size();
+    ASSERT_EQ(write(*sink, piece), "");
+  }
+  EXPECT_EQ(bytes, made.source->size());
+  ASSERT_EQ(finish(*sink), "");
+  sink.reset();
+  const std::string staged = staged_path(paths_, made.snapshot.metadata.index);
+  EXPECT_EQ(left(), (std::vector<std::string>{"snap", staged.substr(staged.rfind('/') + 1)}));
+  EXPECT_FALSE(coming_);
+  auto opened = store::Store::open(host_.disk(), staged, options_).value();
+  std::vector<std::string> keys;
+  ASSERT_TRUE(opened.store
+                  ->load([&](std::string_view, std::span<const store::LiveRevision> revisions) {
+                    for (const auto& one : revisions) {
+                      keys.push_back(base::revision_key(one.mod, one.tombstone));
+                    }
+                  })
+                  .ok());
+  std::sort(keys.begin(), keys.end());
+  EXPECT_EQ(keys, keys_of(content.at("key")));
+  content["meta"].erase("consistent_index");
+  content["meta"].erase("term");
+  for (std::size_t i = 0; i < base::kBucketCount; i++) {
+    const auto bucket = static_cast<base::Bucket>(i);
+    const auto& map = opened.store->buckets()[bucket];
+    EXPECT_EQ(Bytes(map.begin(), map.end()), content.at(std::string(base::bucket_name(bucket))));
+  }
+}
+
+TEST_F(DbTransferTest, ABrokenTransferLeavesNothing) {
+  write_some(50);
+  auto made = make_source();
+  const auto piece = next(*made.source);
+  auto sink = make_sink(made.snapshot.metadata.index);
+  ASSERT_EQ(write(*sink, piece), "");
+  auto other = make_sink(made.snapshot.metadata.index);
+  EXPECT_EQ(write(*other, piece), "another snapshot is coming: Device or resource busy");
+  on_lane([&] {
+    sink->write(piece, [](base::Result<>) {});
+    sink.reset();
+    other.reset();
+  });
+  EXPECT_EQ(left(), std::vector<std::string>{"snap"});
+  EXPECT_FALSE(coming_);
+}
+
+TEST_F(DbTransferTest, ATornFileIsRefused) {
+  write_some(100);
+  auto made = make_source();
+  const auto piece = next(*made.source);
+  auto sink = make_sink(made.snapshot.metadata.index);
+  ASSERT_EQ(write(*sink, piece.slice(0, piece.size() / 2)), "");
+  EXPECT_NE(finish(*sink), "");
+  sink.reset();
+  EXPECT_EQ(left(), std::vector<std::string>{"snap"});
+  EXPECT_FALSE(coming_);
+}
+
+TEST_F(DbTransferTest, RoomIsAskedForWithTheFirstPage) {
+  write_some(100);
+  auto made = make_source();
+  auto sink = make_sink(made.snapshot.metadata.index);
+  const auto piece = next(*made.source).slice(0, 4096);
+  world_.run_for(Seconds(5));  // the member's own files come to rest
+  host_.disk().set_capacity(std::uint64_t{1} << 30);
+  const auto space = host_.disk().space(paths_.snap).value();
+  host_.disk().set_capacity(space.total - space.available + 2 * made.source->size());
+  EXPECT_THAT(write(*sink, piece), ::testing::HasSubstr("needs room"));
 }
 
 }  // namespace

@@ -1,0 +1,72 @@
+// The two ends of a db file that goes from member to member, as peer/ carries them.
+//
+//   leader    DbSource::make: this state -> DbFile -> SnapshotSource          formats.md 7.1
+//   follower  DbSink: SnapshotSink -> snap/<index>.snap.db -> staged store    formats.md 7.2
+//
+// docs/design/0006-receiving-a-snapshot.md. What takes long is done by one worker in slices; both
+// are used and destroyed on the transport's lane, at any time: what is under way then ends by
+// itself and tells nobody.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "base/function.h"
+#include "base/result.h"
+#include "env/file.h"
+#include "env/lane.h"
+#include "member/boot.h"
+#include "member/db_file.h"
+#include "member/shared.h"
+#include "peer/snapshot.h"
+#include "raft/types.h"
+#include "store/store.h"
+
+namespace keelson::member {
+
+class DbSource final : public peer::SnapshotSource {
+ public:
+  struct Made {
+    // Of the message: the state's own index, term and members, and the v2 store that older members
+    // read (formats.md 2.2). The file has the same index.
+    raft::Snapshot snapshot;
+    std::unique_ptr<DbSource> source;
+  };
+  // Lays out the state as it is now; `done` runs on `lane`. From any lane.
+  static void make(Shared& shared, env::Lane& lane, base::Function<void(base::Result<Made>)> done);
+
+  std::uint64_t size() const override { return file_->bytes(); }
+  void next(base::Function<void(Piece)> done) override;
+
+ private:
+  DbSource(env::Lane& lane, env::Lane& worker, std::shared_ptr<DbFile> file)
+      : lane_(lane), worker_(worker), file_(std::move(file)) {}
+
+  env::Lane& lane_;
+  env::Lane& worker_;
+  const std::shared_ptr<DbFile> file_;
+};
+
+class DbSink final : public peer::SnapshotSink {
+ public:
+  // For the message of a snapshot at `index`. `options` are those of the store to be, with an id of
+  // its own. One at a time for a directory: `coming` is true while there is one, and any other is
+  // refused. `files` and `coming` outlive what is under way.
+  DbSink(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,
+         raft::Index index, store::Options options, std::atomic<bool>& coming);
+  ~DbSink() override;
+
+  void write(base::SharedBytes bytes, Done done) override;
+  // The store is staged when `done` hears of no error; the file has gone then.
+  void finish(Done done) override;
+
+ private:
+  class Work;  // on the worker
+  void run(base::Function<base::Result<bool>(Work&)> slice, Done done);
+
+  env::Lane& lane_;
+  env::Lane& worker_;
+  const std::shared_ptr<Work> work_;
+};
+
+}  // namespace keelson::member
