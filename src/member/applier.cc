@@ -35,10 +35,14 @@ struct Applier::Releases {
   Releases(env::Lane& lane, Applier* applier)
       : owner(applier), channel(lane, kUnbounded, [this](std::vector<std::uint64_t> batches) {
           if (owner == nullptr) return;
-          for (const std::uint64_t batch : batches) owner->state_->release_keys(batch);
-          owner->free_due();
+          apply::StateMachine& state = retired ? *retired : *owner->state_;
+          for (const std::uint64_t batch : batches) state.release_keys(batch);
+          views -= batches.size();
+          retired ? owner->forget_retired() : owner->free_due();
         }) {}
-  Applier* owner;  // of the apply lane
+  Applier* owner;                                // of the apply lane
+  std::size_t views = 0;                         // that have not told their end
+  std::unique_ptr<apply::StateMachine> retired;  // what they show, once it is no longer the owner's
   env::Channel<std::uint64_t> channel;
 };
 
@@ -62,7 +66,22 @@ Applier::Applier(env::Lane& lane, Shared& shared, Start start)
   reader_ = store::make_reader(stored_, {});
 }
 
-Applier::~Applier() { releases_->owner = nullptr; }
+Applier::~Applier() {
+  releases_->owner = nullptr;
+  for (const auto& one : retired_) one->owner = nullptr;
+}
+
+// States that no View shows any more. Not within a call of theirs.
+void Applier::forget_retired() {
+  lane_.post([this] {
+    for (const auto& one : retired_) {
+      if (one->views > 0) continue;
+      // Large ones take their time to go.
+      shared_.any_worker().post([state = std::move(one->retired)]() mutable { state.reset(); });
+    }
+    std::erase_if(retired_, [](const auto& one) { return one->views == 0; });
+  });
+}
 
 void Applier::connect(env::Channel<StoreWork>* store,
                       base::Function<void(SnapshotWork)> save_snapshot) {
@@ -91,6 +110,9 @@ void Applier::on_work(std::vector<ApplyWork> works) {
 }
 
 void Applier::on_notes(std::vector<StoreNote> notes) {
+  for (StoreNote& one : notes) {
+    if (one.replaced) take_over(*one.replaced);
+  }
   StoreNote& note = notes.back();  // each says all that is true by then
   stored_ = std::move(note.snapshot);
   space_ = note.space;
@@ -100,6 +122,7 @@ void Applier::on_notes(std::vector<StoreNote> notes) {
   }
   reader_ = store::make_reader(stored_, {pending_.begin(), pending_.end()});
   publish();
+  if (std::exchange(taken_over_, false)) tell_of_snapshot();
   if (snapshot_ && note.synced_applied_index >= snapshot_->metadata.index) {
     save_snapshot_({*std::exchange(snapshot_, std::nullopt)});
   }
@@ -120,7 +143,9 @@ void Applier::schedule_run() {
 }
 
 void Applier::run() {
-  if (stopped_ || stalled()) return;  // stalled: a note of the store comes and runs again
+  // Stalled or installing: a note of the store comes and runs again.
+  if (stopped_ || stalled() || installing_) return;
+  if (!queue_.empty() && queue_.front().install != 0) return begin_install();
   const bool may_compact = state_->compacting() && pending_.size() < kCompactPendingMax;
   // By turns, so that entries wait for one slice at most, and never for that of their own batch.
   if (!queue_.empty() && !(may_compact && compact_is_next_)) {
@@ -172,7 +197,8 @@ void Applier::apply_entries() {
   std::optional<Compacted> compacted;
   std::size_t entries = 0, bytes = 0;
   base::TimePoint at = lane_.clock().now();
-  while (!queue_.empty() && entries < kEntriesPerBatch && bytes < kEntryBytesPerBatch) {
+  while (!queue_.empty() && queue_.front().install == 0 && entries < kEntriesPerBatch &&
+         bytes < kEntryBytesPerBatch) {
     ApplyWork work = std::move(queue_.front());
     queue_.pop_front();
     for (const raft::Entry& entry : work.entries) {
@@ -196,6 +222,52 @@ void Applier::apply_entries() {
   if (compacted) {
     compaction_hasher_.begin(shared_.views.load(), compacted->floor_before, compacted->revision);
   }
+}
+
+// All that was applied reaches the store before it is replaced; it tells by a note.
+void Applier::begin_install() {
+  installing_ = true;
+  const raft::Index index = queue_.front().install;
+  CHECK_GT(index, applied_index_);
+  env::log_info("applying snapshot", {{"current-applied-index", applied_index_},
+                                      {"incoming-leader-snapshot-index", index}});
+  hand_over();
+  store_->push_always(
+      {.batch = nullptr, .dead = {}, .look = [keeper = shared_.store_keeper, index](store::Store&) {
+         keeper->replace(index);
+       }});
+}
+
+void Applier::take_over(StoreReplaced& replaced) {
+  CHECK(installing_ && for_store_.empty());
+  CHECK_EQ(replaced.applied_index, queue_.front().install);
+  releases_->retired = std::exchange(state_, std::move(replaced.state));
+  retired_.push_back(std::exchange(releases_, std::make_shared<Releases>(lane_, this)));
+  applied_index_ = snapshot_index_ = replaced.applied_index;
+  applied_term_ = replaced.applied_term;
+  snapshot_.reset();
+  own_term_applied_ = false;
+  compacting_since_.reset();
+  pending_.clear();
+  pending_bytes_ = 0;
+  taken_over_ = true;
+}
+
+// Its View is published.
+void Applier::tell_of_snapshot() {
+  installing_ = false;
+  shared_.progress.applied.store(applied_index_, std::memory_order_release);
+  for (const auto& front : shared_.fronts) {
+    front->inbox().push_always(AppliedBatch{.events = nullptr, .events_lost = true});
+  }
+  AppliedNotice notice{.responses = std::move(queue_.front().responses)};
+  notice.applied = applied_index_;
+  notice.membership_changed = true;
+  queue_.pop_front();
+  shared_.to_raft_events->push_always(std::move(notice));
+  env::log_info("applied snapshot", {{"snapshot-index", applied_index_}});
+  for (StateJob& job : std::exchange(after_install_, {})) run_at_state(std::move(job));
+  forget_retired();  // the last View of the state before may have gone with the publishing
 }
 
 // One entry, begun at `at`; when it was done.
@@ -286,6 +358,7 @@ void Applier::run_at_store(base::Job job) {
 void Applier::run_at_state(StateJob job) {
   lane_.post([this, job = std::move(job)]() mutable {
     if (stopped_) return;
+    if (installing_) return after_install_.push_back(std::move(job));
     hand_over();
     store_->push_always(
         {.batch = nullptr,
@@ -322,6 +395,7 @@ void Applier::publish() {
   const auto* self = view->roster->find(shared_.identity.member_id);
   view->linearizable =
       own_term_applied_ && view->roster->voters() == 1 && self != nullptr && !self->is_learner;
+  releases_->views++;
   view->on_release = [releases = releases_, number = view->keys.index.batch()] {
     MAYBE(releases->channel.push(std::uint64_t{number}));
   };

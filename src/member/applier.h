@@ -12,9 +12,11 @@
 // Invariants
 //   P1  A View is published before any reply or event of its batch is handed over.
 //   P2  A record is in the View's store snapshot or among its pending batches, or in both.
-//   P3  What is applied and not yet in the store is bounded in bytes and batches: the lane stalls,
-//   raft goes on. P4  A snapshot of the log at S is asked for only once a synced checkpoint >= S is
-//   known (D7).
+//   P5  A snapshot replaces state and store together, as one item among the entries; Views of
+//   before stay readable, and watchers are caught up from the first View of the new state. P3  What
+//   is applied and not yet in the store is bounded in bytes and batches: the lane stalls, raft goes
+//   on. P4  A snapshot of the log at S is asked for only once a synced checkpoint >= S is known
+//   (D7).
 //
 // Compaction goes on in slices between batches of entries, by turns, one job each.
 #pragma once
@@ -37,6 +39,9 @@ namespace keelson::member {
 struct ApplyWork {
   std::vector<raft::Entry> entries;
   std::vector<raft::Message> responses;
+  // If not 0, there are no entries: the snapshot at this index is staged and in the log, and takes
+  // the place of the state. Entries that follow go on from there.
+  raft::Index install = 0;
 };
 
 // A snapshot of the log to be made durable: .snap file, then the WAL's record.
@@ -91,6 +96,10 @@ class Applier {
   bool stalled() const;
   std::shared_ptr<base::Batch> begin_batch();
   void apply_entries();
+  void begin_install();
+  void take_over(StoreReplaced& replaced);
+  void tell_of_snapshot();
+  void forget_retired();
   void compact_slice();
   base::TimePoint apply_entry(const raft::Entry& entry, base::TimePoint at);
   void compaction_ended(base::TimePoint now);
@@ -113,6 +122,8 @@ class Applier {
   bool compact_is_next_ = false;
   bool freeing_ = false;
   bool stopped_ = false;
+  bool installing_ = false;  // the store lane has it; nothing is applied meanwhile
+  bool taken_over_ = false;  // state and store are the snapshot's; its View is not published yet
 
   raft::Index applied_index_;
   raft::Term applied_term_;
@@ -120,6 +131,7 @@ class Applier {
   const raft::Term boot_term_;
   bool own_term_applied_ = false;
 
+  std::vector<StateJob> after_install_;  // wait for View and store to be of one state again
   std::shared_ptr<const store::Snapshot> stored_;
   store::Space space_;
   std::deque<std::shared_ptr<const base::Batch>> pending_;  // not known to be in the store
@@ -138,7 +150,9 @@ class Applier {
   raft::Index snapshot_index_;
   std::optional<raft::Snapshot> snapshot_;  // captured, waiting for its checkpoint
 
-  std::shared_ptr<Releases> releases_;
+  std::shared_ptr<Releases> releases_;  // of the Views of this state
+  std::vector<std::shared_ptr<Releases>>
+      retired_;  // of states before, while Views of them are held
   env::Channel<ApplyWork> inbox_;
   env::Channel<StoreNote> notes_;
 };

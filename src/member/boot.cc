@@ -73,61 +73,6 @@ base::Result<void, BootError> prepare_directories(env::FileSystem& files, const 
   return {};
 }
 
-// The state machine as of the store's checkpoint.
-base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
-    const Config& config, const Identity& identity, store::Store& store,
-    const store::Recovered& recovered) {
-  auto state = std::make_unique<apply::StateMachine>(apply::StateMachine::Options{
-      .member_id = identity.member_id,
-      .quota_bytes = config.effective_quota(),
-      .learners_max = config.learners_max,
-      .lessor = {.min_ttl = config.lease_ttl_min()},
-      .mvcc = {},
-  });
-  for (std::size_t i = 0; i < base::kBucketCount; i++) {
-    const auto bucket = static_cast<base::Bucket>(i);
-    for (const auto& [key, value] : store.buckets()[bucket]) {
-      if (!state->recover_bucket(bucket, key, value)) {
-        return fail(error(
-            fmt::format("store: a value of bucket {} cannot be read", base::bucket_name(bucket))));
-      }
-    }
-  }
-  std::vector<mvcc::Version> history;
-  std::int64_t newest = recovered.newest.main;
-  if (KEELSON_PLANTED(kRevisionReused)) newest = 1;
-  auto loaded = store.load([&](std::string_view key, std::span<const store::LiveRevision> live) {
-    history.clear();
-    for (const store::LiveRevision& one : live) {
-      history.push_back({.mod = one.mod,
-                         .create_revision = one.create_revision,
-                         .version = one.version,
-                         .bytes = one.bytes,
-                         .tombstone = one.tombstone});
-    }
-    if (KEELSON_PLANTED(kRevisionReused) && !live.back().tombstone) {
-      newest = std::max(newest, live.back().mod.main);
-    }
-    const bool hangs = !live.back().tombstone && !KEELSON_PLANTED(kLeaseAttachLost);
-    state->load_key(key, history, hangs ? live.back().lease : lease::kNoLease);
-  });
-  if (!loaded) return fail(because("store", loaded.error()));
-  if (!state->finish_recovery(newest)) {
-    return fail(error("store: the membership buckets cannot be read"));
-  }
-  return state;
-}
-
-store::Options store_options(const Config& config, base::WallTime now, std::uint64_t chance,
-                             raft::Index replay_from) {
-  store::Options options = config.store;
-  options.store_id = chance | 1;
-  options.replay_from = replay_from;
-  options.wall_now = now;
-  if (KEELSON_PLANTED(kTombstoneCollectedFirst)) options.broken.drop_tombstones_unguarded = true;
-  return options;
-}
-
 base::Result<wal::Options, BootError> wal_options(env::FileSystem& files, const Config& config,
                                                   const Paths& paths) {
   const auto segment_bytes = wal::segment_bytes_in(files, paths.wal, config.wal_segment_bytes);
@@ -402,6 +347,60 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
 }
 
 }  // namespace
+
+base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
+    const Config& config, const Identity& identity, store::Store& store,
+    const store::Recovered& recovered) {
+  auto state = std::make_unique<apply::StateMachine>(apply::StateMachine::Options{
+      .member_id = identity.member_id,
+      .quota_bytes = config.effective_quota(),
+      .learners_max = config.learners_max,
+      .lessor = {.min_ttl = config.lease_ttl_min()},
+      .mvcc = {},
+  });
+  for (std::size_t i = 0; i < base::kBucketCount; i++) {
+    const auto bucket = static_cast<base::Bucket>(i);
+    for (const auto& [key, value] : store.buckets()[bucket]) {
+      if (!state->recover_bucket(bucket, key, value)) {
+        return fail(error(
+            fmt::format("store: a value of bucket {} cannot be read", base::bucket_name(bucket))));
+      }
+    }
+  }
+  std::vector<mvcc::Version> history;
+  std::int64_t newest = recovered.newest.main;
+  if (KEELSON_PLANTED(kRevisionReused)) newest = 1;
+  auto loaded = store.load([&](std::string_view key, std::span<const store::LiveRevision> live) {
+    history.clear();
+    for (const store::LiveRevision& one : live) {
+      history.push_back({.mod = one.mod,
+                         .create_revision = one.create_revision,
+                         .version = one.version,
+                         .bytes = one.bytes,
+                         .tombstone = one.tombstone});
+    }
+    if (KEELSON_PLANTED(kRevisionReused) && !live.back().tombstone) {
+      newest = std::max(newest, live.back().mod.main);
+    }
+    const bool hangs = !live.back().tombstone && !KEELSON_PLANTED(kLeaseAttachLost);
+    state->load_key(key, history, hangs ? live.back().lease : lease::kNoLease);
+  });
+  if (!loaded) return fail(because("store", loaded.error()));
+  if (!state->finish_recovery(newest)) {
+    return fail(error("store: the membership buckets cannot be read"));
+  }
+  return state;
+}
+
+store::Options store_options(const Config& config, base::WallTime now, std::uint64_t chance,
+                             raft::Index replay_from) {
+  store::Options options = config.store;
+  options.store_id = chance | 1;
+  options.replay_from = replay_from;
+  options.wall_now = now;
+  if (KEELSON_PLANTED(kTombstoneCollectedFirst)) options.broken.drop_tombstones_unguarded = true;
+  return options;
+}
 
 Paths Paths::of(const Config& config) {
   Paths paths;

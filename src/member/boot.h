@@ -57,6 +57,15 @@ struct Paths {
   static Paths of(const Config& config);
 };
 
+// Of the store of this member. `chance` seeds its id if it is made new; the log has all entries
+// above `replay_from`.
+store::Options store_options(const Config& config, base::WallTime now, std::uint64_t chance,
+                             raft::Index replay_from);
+// The state machine as of the checkpoint of a store that was just opened.
+base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
+    const Config& config, const Identity& identity, store::Store& store,
+    const store::Recovered& recovered);
+
 // `chance` seeds what must be unique (store id).
 base::Result<Booted, BootError> boot(env::FileSystem& files, const Config& config,
                                      base::WallTime wall_now, std::uint64_t chance);

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "bolt/reader.h"
 #include "env/simulated/world.h"
+#include "member/applier.h"
 #include "member/db_transfer.h"
 #include "member/member.h"
 #include "member/staged_store.h"
@@ -23,32 +24,39 @@ using Bytes = std::map<std::string, std::string>;
 class DbFileTest : public ::testing::Test {
  protected:
   DbFileTest() : host_(world_.host("n1")) {
+    member_ = make_member(host_);
+    const auto has_version = [this] {
+      return member_->shared().views.load()->roster->version.has_value();
+    };
+    EXPECT_TRUE(world_.run_until(has_version, Seconds(10)));
+  }
+  static Config config_of(const std::string& name) {
     Config config;
-    config.name = "n1";
+    config.name = name;
     config.data_dir = "/data";
-    config.advertise_peer_urls = *membership::parse_url_list("http://n1:2380");
-    config.advertise_client_urls = {"http://n1:2379"};
-    config.initial_cluster = *membership::parse_initial_cluster("n1=http://n1:2380");
+    config.advertise_peer_urls = *membership::parse_url_list("http://" + name + ":2380");
+    config.advertise_client_urls = {"http://" + name + ":2379"};
+    config.initial_cluster = *membership::parse_initial_cluster(name + "=http://" + name + ":2380");
     config.store.reserve = false;
     config.store.segment_bytes = 8192;
     config.store.collection_gain_bytes = 512;
     config.store.checkpoint_interval = Milliseconds(20);
-    auto made = Member::make(config, host_.disk(), host_.clock(),
-                             {.io = {&host_.lane("io0")},
-                              .raft = &host_.lane("raft"),
-                              .log = &host_.lane("log"),
-                              .apply = &host_.lane("apply"),
-                              .store = &host_.lane("store"),
-                              .workers = {&host_.lane("worker0")}},
+    return config;
+  }
+  // Of a cluster of its own; started.
+  static std::unique_ptr<Member> make_member(env::simulated::Host& host) {
+    auto made = Member::make(config_of(host.name()), host.disk(), host.clock(),
+                             {.io = {&host.lane("io0")},
+                              .raft = &host.lane("raft"),
+                              .log = &host.lane("log"),
+                              .apply = &host.lane("apply"),
+                              .store = &host.lane("store"),
+                              .workers = {&host.lane("worker0")}},
                              1);
     EXPECT_TRUE(made.ok());
-    member_ = *std::move(made);
-    bool ready = false;
-    member_->start([&ready] { ready = true; });
-    const auto has_version = [this] {
-      return member_->shared().views.load()->roster->version.has_value();
-    };
-    EXPECT_TRUE(world_.run_until([&] { return ready && has_version(); }, Seconds(10)));
+    auto member = *std::move(made);
+    member->start([] {});
+    return member;
   }
   ~DbFileTest() override {
     host_.kill(env::simulated::Disk::Crash::kKeepAll);
@@ -92,9 +100,10 @@ class DbFileTest : public ::testing::Test {
     }
   }
 
-  std::unique_ptr<DbFile> capture() {
+  std::unique_ptr<DbFile> capture() { return capture(*member_); }
+  std::unique_ptr<DbFile> capture(Member& member) {
     std::unique_ptr<DbFile> file;
-    Front& front = member_->front(0);
+    Front& front = member.front(0);
     front.lane().post([&] {
       front.on_state([&](std::shared_ptr<const View> view, store::Store& store) {
         file = std::make_unique<DbFile>(DbState::of(std::move(view), store));
@@ -349,6 +358,64 @@ TEST_F(DbTransferTest, BecomesAStagedStoreOfTheSameContent) {
     const auto& map = opened.store->buckets()[bucket];
     EXPECT_EQ(Bytes(map.begin(), map.end()), content.at(std::string(base::bucket_name(bucket))));
   }
+}
+
+// P5: what a follower does with it while it runs.
+TEST_F(DbTransferTest, TakesThePlaceOfTheStateOfARunningMember) {
+  env::simulated::Host& host = world_.host("n2");
+  std::unique_ptr<Member> follower = make_member(host);
+  const auto view_of = [&] { return follower->shared().views.load(); };
+  ASSERT_TRUE(
+      world_.run_until([&] { return view_of()->roster->version.has_value(); }, Seconds(10)));
+  const auto before = view_of();
+  write_some(200);
+  compact(member_->shared().views.load()->keys.revision - 50);
+  world_.run_for(Seconds(1));
+
+  auto made = make_source();
+  const raft::Index index = made.snapshot.metadata.index;
+  ASSERT_GT(index, before->applied_index);
+  const Paths paths = Paths::of(follower->config());
+  DbSink sink(lane(), host.lane("worker0"), host.disk(), paths, index, options_, coming_);
+  for (auto piece = next(*made.source); !piece.empty(); piece = next(*made.source)) {
+    ASSERT_EQ(write(sink, piece), "");
+  }
+  ASSERT_EQ(finish(sink), "");
+  const auto apply = [&](ApplyWork work) {
+    host.lane("apply").post([&follower, work = std::move(work)]() mutable {
+      follower->shared().applier->inbox().push_always(std::move(work));
+    });
+  };
+  apply({.install = index});
+  // Whoever asks for a state meanwhile gets one that is whole.
+  const auto asked = capture(*follower);
+  ASSERT_TRUE(world_.run_until([&] { return view_of()->applied_index == index; }, Seconds(10)));
+  const auto content = read(bytes_of(*capture()));
+  EXPECT_EQ(read(bytes_of(*capture(*follower))), content);
+  EXPECT_NO_FATAL_FAILURE(read(bytes_of(*asked)));
+  EXPECT_EQ(before->keys.revision, 1) << "the old View is as it was";
+  EXPECT_EQ(before->roster->members.front().name, "n2");
+  EXPECT_EQ(view_of()->roster->members.front().name, "n1");
+
+  // Entries go on from there.
+  etcdserverpb::InternalRaftRequest request;
+  request.mutable_header()->set_id(1);
+  request.mutable_put()->set_key("after");
+  request.mutable_put()->set_value("the snapshot");
+  const std::int64_t revision = view_of()->keys.revision;
+  apply({.entries = {{.term = made.snapshot.metadata.term,
+                      .index = index + 1,
+                      .data = base::SharedBytes(request.SerializeAsString())}}});
+  ASSERT_TRUE(world_.run_until([&] { return view_of()->applied_index == index + 1; }, Seconds(10)));
+  EXPECT_EQ(view_of()->keys.revision, revision + 1);
+  EXPECT_EQ(read(bytes_of(*capture(*follower))).at("key").size(), content.at("key").size() + 1);
+  world_.run_for(Seconds(5));
+  std::vector<std::string> stores;
+  for (const std::string& name : host.disk().list(paths.member).value()) {
+    if (name.starts_with("store")) stores.push_back(name);
+  }
+  EXPECT_EQ(stores, std::vector<std::string>{"store"});
+  host.kill(env::simulated::Disk::Crash::kKeepAll);
 }
 
 TEST_F(DbTransferTest, ABrokenTransferLeavesNothing) {

@@ -26,6 +26,7 @@ base::Result<std::unique_ptr<Member>, BootError> Member::make(Config config, env
   member->shared_.config = std::move(config);
   member->shared_.identity = booted.identity;
   member->shared_.clock = &clock;
+  member->shared_.files = &files;
   member->wire(std::move(booted), files, chance);
   return member;
 }

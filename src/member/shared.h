@@ -12,6 +12,7 @@
 
 #include "base/function.h"
 #include "env/channel.h"
+#include "env/file.h"
 #include "env/lane.h"
 #include "member/config.h"
 #include "member/held_views.h"
@@ -49,6 +50,7 @@ struct Shared {
   Config config;
   Identity identity;
   env::Clock* clock = nullptr;
+  env::FileSystem* files = nullptr;
   ViewCell views;
   Progress progress;
   OldestViews oldest_views;

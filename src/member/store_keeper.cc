@@ -2,6 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "env/log.h"
+#include "member/staged_store.h"
+
 namespace keelson::member {
 namespace {
 
@@ -51,14 +56,15 @@ void StoreKeeper::on_work(std::vector<StoreWork> works) {
   if (!waiting_) step();
 }
 
-void StoreKeeper::note() {
+void StoreKeeper::note(std::unique_ptr<StoreReplaced> replaced) {
   noted_ = store_->snapshot();
   noted_space_ = store_->space();
   look_at(noted_space_);
   tell_applier_({.batches = batches_,
                  .snapshot = noted_,
                  .space = noted_space_,
-                 .synced_applied_index = store_->synced_applied_index()});
+                 .synced_applied_index = store_->synced_applied_index(),
+                 .replaced = std::move(replaced)});
 }
 
 // Whether background work has changed what readers may take, or what the space is. A View of before
@@ -103,6 +109,36 @@ void StoreKeeper::look_at(const store::Space& space) {
   short_of_space_ = short_of_space;
 }
 
+void StoreKeeper::replace(raft::Index index) {
+  CHECK(!stopped_);
+  lane_.cancel(std::exchange(checkpoint_timer_, 0));
+  lane_.cancel(std::exchange(step_timer_, 0));
+  stores_++;
+  waiting_ = false;
+  noted_.reset();
+  const std::uint64_t id = store_->store_id();
+  store_.reset();
+  const Paths paths = Paths::of(shared_.config);
+  must(install_staged(*shared_.files, paths, index), "install of a snapshot");
+  auto opened = store::Store::open(*shared_.files, paths.store,
+                                   store_options(shared_.config, lane_.clock().wall_now(), id, 0));
+  if (!opened) stop_process(fmt::format("store of a snapshot: {}", opened.error().message()));
+  auto state = recover_state(shared_.config, shared_.identity, *opened->store, opened->recovered);
+  if (!state) stop_process(fmt::format("store of a snapshot: {}", state.error().text));
+  store_ = std::move(opened->store);
+  shared_.any_worker().post([files = shared_.files, paths] {
+    if (auto removed = remove_replaced(*files, paths); !removed) {
+      env::log_warn("cannot remove the store that a snapshot has replaced",
+                    {{"error", removed.error()}});
+    }
+  });
+  note(std::make_unique<StoreReplaced>(
+      StoreReplaced{.state = *std::move(state),
+                    .applied_index = opened->recovered.applied_index,
+                    .applied_term = opened->recovered.applied_term}));
+  step();
+}
+
 void StoreKeeper::reclaim() {
   if (stopped_) return;
   store_->reclaim();
@@ -126,9 +162,10 @@ void StoreKeeper::after_step(base::Result<store::Step> step) {
   if (is_due || (!goes_on && is_outdated(space))) note();
   if (step->wait) {
     waiting_ = true;
-    shared_.any_worker().post([this, wait = std::move(step->wait)]() mutable {
+    shared_.any_worker().post([this, wait = std::move(step->wait), stores = stores_]() mutable {
       auto outcome = wait();
-      lane_.post([this, outcome = std::move(outcome)]() mutable {
+      lane_.post([this, outcome = std::move(outcome), stores]() mutable {
+        if (stores != stores_) return;
         waiting_ = false;
         if (!stopped_) after_step(store_->waited(std::move(outcome), lane_.clock().now()));
       });

@@ -13,6 +13,7 @@
 #include "base/storage.h"
 #include "env/channel.h"
 #include "env/lane.h"
+#include "member/boot.h"
 #include "member/shared.h"
 #include "store/store.h"
 
@@ -26,12 +27,20 @@ struct StoreWork {
   base::Function<void(store::Store&)> look;
 };
 
+// The store was replaced by that of a snapshot.
+struct StoreReplaced {
+  std::unique_ptr<apply::StateMachine> state;
+  raft::Index applied_index = 0;
+  raft::Term applied_term = 0;
+};
+
 // To the apply lane: what readers may take from the store now.
 struct StoreNote {
   std::uint64_t batches = 0;  // appended since the start
   std::shared_ptr<const store::Snapshot> snapshot;
   store::Space space;
   std::uint64_t synced_applied_index = 0;
+  std::unique_ptr<StoreReplaced> replaced;  // if it was, since the note before
 };
 
 class StoreKeeper {
@@ -49,12 +58,16 @@ class StoreKeeper {
   env::Channel<StoreWork>& inbox() { return inbox_; }
   // For jobs that ask the store itself (Front::on_store), on the store lane.
   store::Store& store() { return *store_; }
+  // The staged store of the snapshot at `index` (staged_store.h) takes the place of this one, whose
+  // files stay for those who still read them. The log has its record already, so there is no way
+  // back: what fails stops the process, and the next start completes it. Long; on the store lane.
+  void replace(raft::Index index);
   // Defragment: what is dead is reclaimed, in the background, as far as it can be.
   void reclaim();
 
  private:
   void on_work(std::vector<StoreWork> works);
-  void note();
+  void note(std::unique_ptr<StoreReplaced> replaced = nullptr);
   bool is_outdated(const store::Space& space) const;
   void checkpoint_if_due();
   void checkpoint(base::TimePoint now);
@@ -73,7 +86,8 @@ class StoreKeeper {
   store::Space noted_space_;
   env::TimerId checkpoint_timer_ = 0;
   env::TimerId step_timer_ = 0;
-  bool waiting_ = false;  // a wait of step() runs on a worker
+  bool waiting_ = false;      // a wait of step() runs on a worker
+  std::uint64_t stores_ = 0;  // there were before this one: waits of those are nobody's
   bool short_of_space_ = false;
   bool stopped_ = false;
   env::Channel<StoreWork> inbox_;  // last: its jobs use the rest
