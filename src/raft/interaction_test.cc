@@ -183,6 +183,9 @@ class Interaction {
   bool deliver_to(NodeId to, std::optional<MessageType> type, bool drop);
   std::vector<Message> take_messages(NodeId to, std::optional<MessageType> type, bool drop);
   bool has_messages(NodeId to) const;
+  // What is under way to a node from others arrives otherwise, behind all else.
+  enum class Disturbance : std::uint8_t { kTwice, kReversed };
+  void disturb(NodeId to, Disturbance how);
   struct Round {
     bool busy = false;
     std::string error;
@@ -260,6 +263,8 @@ std::string Interaction::dispatch(const Directive& d) {
     node->report_snapshot(number(d.bare(1)), flag(d, "failed") ? kFailed : kDelivered);
   } else if (command == "restart") {
     restart(first(d));
+  } else if (command == "duplicate-msgs" || command == "reverse-msgs") {
+    disturb(node->id(), command == "duplicate-msgs" ? Disturbance::kTwice : Disturbance::kReversed);
   } else if (command == "adopt-snapshot") {
     first(d).storage.adopt_snapshot();
   } else if (command == "status") {
@@ -506,6 +511,13 @@ std::vector<Message> Interaction::take_messages(NodeId to, std::optional<Message
   }
   messages_ = std::move(rest);
   return taken;
+}
+
+void Interaction::disturb(NodeId to, Disturbance how) {
+  auto taken = take_messages(to, std::nullopt, true);
+  if (how == Disturbance::kReversed) std::ranges::reverse(taken);
+  messages_.insert(messages_.end(), taken.begin(), taken.end());
+  if (how == Disturbance::kTwice) messages_.insert(messages_.end(), taken.begin(), taken.end());
 }
 
 // False if there was none.

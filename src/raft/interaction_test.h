@@ -8,6 +8,8 @@
 //   restart ID                        a crash: what was not durable is lost, and of the state
 //   machine
 //                                     what the durable commit index does not cover
+//   duplicate-msgs ID                 what is under way to it arrives twice,
+//   reverse-msgs ID                   or last first
 //   adopt-snapshot ID                 the snapshot it was restored from, if newer, is its newest
 //   state,
 //                                     which etcd's driver leaves out

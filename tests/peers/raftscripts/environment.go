@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/cockroachdb/datadriven"
+	"google.golang.org/protobuf/proto"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -78,6 +79,8 @@ func (e *environment) answer(d datadriven.TestData) string {
 		"report-snapshot": e.reportSnapshot,
 		"restart":         e.restart,
 		"adopt-snapshot":  e.adoptSnapshot,
+		"duplicate-msgs":  e.duplicateMessages,
+		"reverse-msgs":    e.reverseMessages,
 	}[d.Cmd]
 	if d.Cmd == "send-snapshot" {
 		// Who does not lead sends none, or two nodes take each other for the leader and forward to and fro for ever. One
@@ -169,6 +172,36 @@ func (e *environment) adoptSnapshot(d datadriven.TestData) error {
 	if snapshot := snapshotOf(n); index(snapshot) > index(newest(n)) {
 		n.History = append(n.History, snapshot)
 	}
+	return nil
+}
+
+// takeMessages takes what is under way to a node from others.
+func (e *environment) takeMessages(to uint64) (taken []*pb.Message) {
+	e.Messages = slices.DeleteFunc(e.Messages, func(m *pb.Message) bool {
+		take := m.GetTo() == to && m.GetFrom() != to && !raft.IsLocalMsgTarget(m.GetFrom())
+		if take {
+			taken = append(taken, m)
+		}
+		return take
+	})
+	return taken
+}
+
+// duplicateMessages lets everything under way to a node arrive twice, the second time behind all else.
+func (e *environment) duplicateMessages(d datadriven.TestData) error {
+	taken := e.takeMessages(ids(d)[0])
+	e.Messages = append(e.Messages, taken...)
+	for _, m := range taken {
+		e.Messages = append(e.Messages, proto.Clone(m).(*pb.Message))
+	}
+	return nil
+}
+
+// reverseMessages lets what is under way to a node arrive last first.
+func (e *environment) reverseMessages(d datadriven.TestData) error {
+	taken := e.takeMessages(ids(d)[0])
+	slices.Reverse(taken)
+	e.Messages = append(e.Messages, taken...)
 	return nil
 }
 

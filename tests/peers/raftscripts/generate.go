@@ -192,6 +192,7 @@ func (g *generator) act() {
 		{1, func() { g.do("report-unreachable %d %d", g.nodeThat(leads), g.node()) }},
 		{1 + g.only(g.theme == snapshots, 4), g.sendSnapshot}, {1 + g.only(g.theme == snapshots, 4), g.reportSnapshot},
 		{1, func() { g.do("restart %d", g.node()) }}, {2, g.look},
+		{2, g.disturb},
 	}
 	total := 0
 	for _, a := range actions {
@@ -255,6 +256,14 @@ func (g *generator) deliver() {
 		command += fmt.Sprintf(" drop=(%d)", lost)
 	}
 	g.do("%s%s", command, g.messageType(to))
+}
+
+// disturb lets messages come twice, or in another order.
+func (g *generator) disturb() {
+	waiting := slices.DeleteFunc(g.addressees(), func(id uint64) bool { return id > uint64(len(g.Nodes)) })
+	if len(waiting) > 0 {
+		g.do("%s %d", g.pick("duplicate-msgs", "reverse-msgs"), waiting[g.one(len(waiting))])
+	}
 }
 
 // messageType is a filter for a type that waits, so that messages of others are held back.
