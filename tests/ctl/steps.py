@@ -332,7 +332,7 @@ def authentication():
 def command_lines():
     for line in ("", "help", "options", "help get", "get -h", "get --help", "put -h", "help help", "lease", "lease -h", "lease foo",
                  "endpoint", "endpoint hashkv -h", "endpoint health -h", "help endpoint status", "member list -h", "alarm", "help nope", "auth", "user -h", "user add -h", "user get -h", "role", "role grant-permission -h",
-                 "member", "member add -h", "member update -h", "move-leader -h", "snapshot", "snapshot save -h", "downgrade", "downgrade enable -h", "user passwd -h",
+                 "member", "member add -h", "member update -h", "move-leader -h", "downgrade", "downgrade enable -h", "user passwd -h",
                  "watch -h", "txn -h", "get -hw json", "lease grant -h", "compaction --help", "del -h", "defrag -h", "version -h",
                  "get --nope", "get -z", "get --limit", "get --limit x a", "get a --limit=99999999999999999999", "get -w", "get --prefix=zz a",
                  "lease grant -5", "get -prefix a", "get --=x", "get ---x", "put --lease", "get --rev=0b101x a", "--nope get a",
