@@ -7,6 +7,8 @@ import re
 import subprocess
 import threading
 
+from state import settled_bytes
+
 CLIENTS = 10
 VALUE_BYTES = 1024
 EVERYTHING = b"\0\0\0\0\6" + b"\x0a\1\0" + b"\x12\1\0"  # key "\0", range_end "\0", behind gRPC's prefix
@@ -66,6 +68,7 @@ def snapshot(server, load, options):
     """A snapshot of `keys` KB in keys of 64 B, taken by one client beside the puts of another."""
     keys = ["-keys", options.keys, "-value-bytes", VALUE_BYTES]
     load(server, "fill", 60, *keys)
+    settled_bytes(server)
     with Watched(server) as watched:
         figures = load(server, "latency beside snapshot", options.seconds * 3, *keys)
     figures["MB grown"] = watched.grown_mb

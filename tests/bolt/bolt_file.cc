@@ -14,24 +14,13 @@
 #include "bolt/reader.h"
 #include "bolt/writer.h"
 #include "env/posix/files.h"
+#include "tests/bolt/hex.h"
 
 namespace {
 
 using namespace keelson;
-
-std::string from_hex(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
-    out += static_cast<char>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16));
-  }
-  return out;
-}
-
-std::string to_hex(std::string_view bytes) {
-  std::string out;
-  for (const char c : bytes) out += fmt::format("{:02x}", static_cast<unsigned char>(c));
-  return out.empty() ? "-" : out;
-}
+using tests::from_hex;
+using tests::to_hex;
 
 struct Line {
   bool is_bucket = false;
@@ -43,7 +32,7 @@ std::vector<Line> read_lines() {
   for (std::string word, key, value; std::cin >> word >> key;) {
     value.clear();
     if (word == "put") std::cin >> value;
-    lines.push_back({word == "bucket", from_hex(key), value == "-" ? "" : from_hex(value)});
+    lines.push_back({word == "bucket", from_hex(key), from_hex(value)});
   }
   return lines;
 }

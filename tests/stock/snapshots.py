@@ -2,7 +2,10 @@
 """What `snapshot save` takes from this server is a snapshot of etcd's: its own tools find nothing wrong with it, and
 etcd itself goes on from it with the same data.
 
-    snapshots.py --server keelson --keelsonctl keelsonctl --peers DIR       DIR has etcd, etcdctl and etcdutl
+    snapshots.py --server keelson --keelsonctl keelsonctl --peers DIR --bolt-file P --stage-file P
+
+DIR has etcd, etcdctl and etcdutl. What etcd then writes is read back by ours: a store is staged from its files, as a
+follower does with what a leader sends.
 
 Exit 77: skipped, a program is not there.
 """
@@ -86,7 +89,24 @@ def restore(etcdutl, path, data):
         raise AssertionError(f"etcdutl snapshot restore: {done.stderr.decode()[-2000:]}")
 
 
-def run(server, keelsonctl, peers, work):
+def lines_of(*command):
+    done = subprocess.run(command, capture_output=True, timeout=300)
+    if done.returncode:
+        raise AssertionError(f"{command}: {done.stderr.decode()[-2000:]}")
+    return done.stdout.decode().split("\n")
+
+
+def expect_staged(what, bolt_file, stage_file, path, work):
+    """A store that is staged from a db file has its records, in their order."""
+    dumped = lines_of(bolt_file, "dump", path)
+    begin = dumped.index("bucket 6b6579 0") + 1
+    records = dumped[begin:dumped.index("end", begin)]
+    staged = lines_of(stage_file, path, work / f"staged {what}")
+    expect(f"records staged from {what}", staged[:-1] == records, True)
+    return len(records)
+
+
+def run(server, keelsonctl, peers, bolt_file, stage_file, work):
     etcd, etcdctl, etcdutl = (peers / name for name in ("etcd", "etcdctl", "etcdutl"))
     theirs, ours = work / "theirs.db", work / "ours.db"
     with Member(server) as subject:
@@ -118,6 +138,15 @@ def run(server, keelsonctl, peers, work):
         after = work / "after.db"
         ctl("snapshot", "save", str(after))
         expect("keys of etcd's own snapshot", status(etcdutl, after)["totalKey"], len(ctl.all_keys()))
+        ctl.put_many(0, 1500, 900)
+        ctl.put_many(100, 1500, 80)
+        restored.stop()
+        # Stopped as it was: pages that are free, and more of the file than is used.
+        in_use = restored.directory / "data/member/snap/db"
+        count = expect_staged("a file in use", bolt_file, stage_file, in_use, work)
+        expect("records of the last puts are there", count > 3000, True)
+    expect_staged("etcd's snapshot", bolt_file, stage_file, after, work)
+    expect_staged("our snapshot", bolt_file, stage_file, ours, work)
 
 
 def at_restored(etcd, etcdutl, snapshot):
@@ -131,6 +160,8 @@ def main():
     parser.add_argument("--server", required=True)
     parser.add_argument("--keelsonctl", required=True)
     parser.add_argument("--peers", type=pathlib.Path, required=True)
+    parser.add_argument("--bolt-file", required=True)
+    parser.add_argument("--stage-file", required=True)
     arguments = parser.parse_args()
     for name in ("etcd", "etcdctl", "etcdutl"):
         if not (arguments.peers / name).exists():
@@ -138,10 +169,10 @@ def main():
             return 77
     work = pathlib.Path(tempfile.mkdtemp(prefix="keelson-snapshots-"))
     try:
-        run(arguments.server, arguments.keelsonctl, arguments.peers, work)
+        run(arguments.server, arguments.keelsonctl, arguments.peers, arguments.bolt_file, arguments.stage_file, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print("snapshots: etcd goes on from ours")
+    print("snapshots: etcd goes on from ours, and we from its")
     return 0
 
 
