@@ -114,6 +114,11 @@ Result<> Node::check(const Message& message) const {
       // Nobody has more of this term's log than its leader.
       ok = ok && !(role() == Role::kLeader && message.term == term_ && !message.reject &&
                    message.index > log_.last_index());
+      // It never refuses itself anything.
+      ok = ok && !(message.from == id() && message.reject);
+      break;
+    case MessageType::kHeartbeatResp:
+      ok = ok && message.from != id();
       break;
     case MessageType::kSnap:
       ok = ok && message.snapshot && !message.snapshot->empty() &&

@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 
+#include "base/random.h"
 #include "raft/describe.h"
 #include "raft/invariants.h"
 #include "raft/sync_adapter.h"
@@ -66,6 +67,12 @@ struct Alone {
     settle();
     for (const NodeId voter : node->configuration().voters.ids()) {
       if (voter == node->id() || node->role() == Role::kLeader) continue;
+      if (node->role() == Role::kPreCandidate) {
+        EXPECT_TRUE(
+            step({.type = MessageType::kPreVoteResp, .from = voter, .term = node->term() + 1})
+                .ok());
+        settle();
+      }
       EXPECT_TRUE(step({.type = MessageType::kVoteResp, .from = voter, .term = node->term()}).ok());
     }
     settle();
@@ -265,6 +272,55 @@ TEST(Node, LeaderRefusesWhatNobodyCanHave) {
   EXPECT_TRUE(
       alone.step({.type = MessageType::kHeartbeatResp, .from = 3, .term = 1, .context = "short"})
           .ok());
+}
+
+// Whatever a peer makes up, as long as it does not speak of commits that cannot be: the node
+// refuses it or takes it, and its own invariants hold. (An index that is committed elsewhere and
+// missing here is a lost log, and stops the process; so does another entry in the place of a
+// committed one.)
+TEST(Node, TakesOrRefusesWhateverPeersMakeUp) {
+  std::size_t taken = 0;
+  for (std::uint64_t seed = 0; seed < 300; seed++) {
+    SCOPED_TRACE(seed);
+    base::Random random(seed);
+    Config config = config_of(1);
+    config.pre_vote = random.one_in(2);
+    config.check_quorum = random.one_in(2);
+    config.max_inflight_messages = 2;
+    Alone alone({1, 2, 3}, config);
+    if (random.one_in(2)) alone.lead();
+    for (int i = 0; i < 60; i++) {
+      Message message{.type = static_cast<MessageType>(random.below(24)),
+                      .from = 1 + random.below(5),
+                      .term = alone.node->term() + random.below(3),
+                      .log_term = random.below(4),
+                      .index = random.below(6),
+                      .reject = random.one_in(2),
+                      .reject_hint = random.below(8),
+                      .context = random.bytes(random.below(10))};
+      if (random.one_in(5)) message.term = random.below(3);
+      message.index = std::max(message.index, alone.node->log().committed());
+      for (auto left = random.below(3); left > 0; left--) {
+        const Index index = message.index + 1 + message.entries.size();
+        message.entries.push_back(
+            {.type = random.one_in(6) ? EntryType::kConfChangeV2 : EntryType::kNormal,
+             .term = std::max(message.log_term, random.below(4)),
+             .index = random.one_in(9) ? random.below(9) : index});
+      }
+      if (message.type == MessageType::kSnap && !random.one_in(4)) {
+        message.snapshot =
+            Snapshot{.metadata = {.conf_state = {.voters = {1 + random.below(3)},
+                                                 .learners = {1 + random.below(4)}},
+                                  .index = alone.node->log().committed() + random.below(3),
+                                  .term = random.below(3)}};
+      }
+      taken += alone.step(std::move(message)).ok();
+      if (random.one_in(3)) alone.node->tick();
+      if (random.one_in(3)) alone.settle();
+      if (::testing::Test::HasFailure()) return;
+    }
+  }
+  EXPECT_GT(taken, 5000u) << "or this showed nothing";
 }
 
 // Whose answer was lost asks again.
