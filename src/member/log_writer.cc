@@ -53,6 +53,10 @@ void LogWriter::on_work(std::vector<AppendWork> works) {
   for (AppendWork& work : works) {
     commits |= work.commits && !work.entries.empty();
     if (!work.hard_state.empty()) hard_state_ = work.hard_state;
+    if (work.snapshot) {
+      flush(std::exchange(responses, {}));
+      take_snapshot(*work.snapshot);
+    }
     wal_->append(work.hard_state, work.entries);
     std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
   }
@@ -109,15 +113,32 @@ void LogWriter::save_next_snapshot() {
 }
 
 void LogWriter::record_snapshot(raft::Snapshot snapshot) {
-  // A snapshot counts at a start only if the hard state's commit reaches it (formats.md 1.6), and
-  // commit may lag on disk: so it is said again, before the record and in the same sync.
-  hard_state_.commit = std::max(hard_state_.commit, snapshot.metadata.index);
-  wal_->append(hard_state_, {});
-  wal_->save_snapshot(snapshot.metadata);
-  flush({});
-  wal_->release_locks_to(snapshot.metadata.index);
+  // One from a leader may have been quicker, and leads further.
+  if (snapshot.metadata.index <= marked_) return;
+  mark(snapshot.metadata);
   env::log_info("saved snapshot to disk", {{"snapshot-index", snapshot.metadata.index}});
   shared_.to_raft_events->push_always(SnapshotSaved{std::move(snapshot)});
+}
+
+// From the record on the log no longer leads from the store to the present, and what is staged
+// does.
+void LogWriter::take_snapshot(const raft::Snapshot& snapshot) {
+  wal::Snapshotter snapshotter(files_, snap_directory_);
+  must(snapshotter.save(snapshot), "snapshot file");
+  mark(snapshot.metadata);
+  env::log_info("saved snapshot to disk", {{"snapshot-index", snapshot.metadata.index}});
+  apply_->push_always({.install = snapshot.metadata.index});
+}
+
+void LogWriter::mark(const raft::SnapshotMetadata& metadata) {
+  // A snapshot counts at a start only if the hard state's commit reaches it (formats.md 1.6), and
+  // commit may lag on disk: so it is said again, before the record and in the same sync.
+  hard_state_.commit = std::max(hard_state_.commit, metadata.index);
+  wal_->append(hard_state_, {});
+  wal_->save_snapshot(metadata);
+  flush({});
+  wal_->release_locks_to(metadata.index);
+  marked_ = metadata.index;
 }
 
 void LogWriter::prepare_spare() {

@@ -26,6 +26,9 @@ namespace keelson::member {
 
 struct AppendWork {
   raft::HardState hard_state;  // empty: unchanged
+  // One from a leader, whose store is staged; before the entries, and the applier hears of it
+  // before the core does.
+  std::optional<raft::Snapshot> snapshot;
   std::vector<raft::Entry> entries;
   std::vector<raft::Message> responses;
   bool commits = false;  // entries that are durable here are committed: they are applied at once
@@ -49,6 +52,9 @@ class LogWriter {
   // that has been purged. One that waits gives way to a newer one.
   void save_snapshot(SnapshotWork work);
 
+  // Wiring, before start.
+  void connect(env::Channel<ApplyWork>* apply) { apply_ = apply; }
+
   // Begins to prepare files and to purge old ones. On the log lane, once.
   void start();
   // Syncs what is left. On the log lane.
@@ -59,6 +65,8 @@ class LogWriter {
   void flush(std::vector<raft::Message> responses);
   void save_next_snapshot();
   void record_snapshot(raft::Snapshot snapshot);
+  void take_snapshot(const raft::Snapshot& snapshot);
+  void mark(const raft::SnapshotMetadata& metadata);
   void prepare_spare();
   void spare_failed(const wal::Error& error);
   void make_spare(std::shared_ptr<wal::SpareMaker> maker);
@@ -69,6 +77,8 @@ class LogWriter {
   env::FileSystem& files_;
   std::unique_ptr<wal::Wal> wal_;
   raft::HardState hard_state_;  // the last one appended
+  raft::Index marked_ = 0;      // the newest snapshot that has a record
+  env::Channel<ApplyWork>* apply_ = nullptr;
   const std::string wal_directory_;
   const std::string snap_directory_;
   bool stopped_ = false;

@@ -87,6 +87,7 @@ void Member::wire(Booted booted, env::FileSystem& files, std::uint64_t chance) {
         std::make_unique<Front>(*lanes_.io[i], static_cast<std::uint32_t>(i), shared_));
   }
   raft_->connect(&log_->inbox(), &applier_->inbox());
+  log_->connect(&applier_->inbox());
   applier_->connect(&store_->inbox(),
                     [this](SnapshotWork work) { log_->save_snapshot(std::move(work)); });
 }

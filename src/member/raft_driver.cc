@@ -211,7 +211,7 @@ void RaftDriver::hand_out(raft::Ready ready) {
   CHECK(ready.messages.empty());  // no peers
   if (ready.append) {
     raft::AppendJob& job = *ready.append;
-    CHECK(!job.snapshot);
+    if (job.snapshot) CHECK(storage_.apply_snapshot(*job.snapshot).ok());
     if (job.hard_state) {
       storage_.set_hard_state(*job.hard_state);
       unsaved_state_ = *job.hard_state;
@@ -221,8 +221,9 @@ void RaftDriver::hand_out(raft::Ready ready) {
     storage_.append(job.entries);
     // A commit that moved alone may be lost in a crash; it rides with the next append instead of
     // waking the log lane for itself.
-    if (job.must_sync || !job.entries.empty() || !job.responses.empty()) {
+    if (job.must_sync || job.snapshot || !job.entries.empty() || !job.responses.empty()) {
       log_->push_always({.hard_state = std::exchange(unsaved_state_, {}),
+                         .snapshot = std::move(job.snapshot),
                          .entries = std::move(job.entries),
                          .responses = std::move(job.responses),
                          .commits = only_voter_ && leads()});

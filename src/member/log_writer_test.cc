@@ -1,0 +1,109 @@
+// LogWriter alone: the raft lane and the apply lane are played by the test.
+#include "member/log_writer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "env/simulated/world.h"
+#include "member/boot.h"
+#include "member/front.h"
+
+namespace keelson::member {
+namespace {
+
+using base::Seconds;
+
+class LogWriterTest : public ::testing::Test {
+ protected:
+  LogWriterTest()
+      : host_(world_.host("n1")),
+        apply_(host_.lane("apply"), 1000, [this](std::vector<ApplyWork> works) {
+          for (const ApplyWork& work : works) installs_.push_back(work.install);
+        }) {
+    config_.name = "n1";
+    config_.data_dir = "/data";
+    config_.advertise_peer_urls = *membership::parse_url_list("http://n1:2380");
+    config_.initial_cluster = *membership::parse_initial_cluster("n1=http://n1:2380");
+    config_.store.reserve = false;
+    config_.wal_segment_bytes = 64 * 1024;
+    shared_.config = config_;
+    shared_.clock = &host_.clock();
+    shared_.workers = {&host_.lane("worker0")};
+    shared_.apply_lane = &host_.lane("apply");
+    shared_.to_raft_events = std::make_unique<env::Channel<RaftEvent>>(
+        host_.lane("raft"), 1000, [this](std::vector<RaftEvent> events) {
+          for (const RaftEvent& event : events) {
+            if (const auto* persisted = std::get_if<Persisted>(&event)) {
+              responses_ += persisted->responses.size();
+            }
+            if (const auto* saved = std::get_if<SnapshotSaved>(&event)) {
+              saved_.push_back(saved->snapshot.metadata.index);
+            }
+          }
+        });
+    auto booted = boot(host_.disk(), config_, {}, 1);
+    EXPECT_TRUE(booted.ok());
+    const Paths paths = Paths::of(config_);
+    log_ = std::make_unique<LogWriter>(host_.lane("log"), shared_,
+                                       LogWriter::Start{.files = &host_.disk(),
+                                                        .wal = std::move(booted->wal),
+                                                        .hard_state = booted->hard_state,
+                                                        .wal_directory = paths.wal,
+                                                        .snap_directory = paths.snap});
+    log_->connect(&apply_);
+  }
+
+  static raft::Snapshot snapshot(raft::Index index) {
+    return {.data = base::SharedBytes(std::string("{}")),
+            .metadata = {.conf_state = {.voters = {1}, .learners = {}}, .index = index, .term = 5}};
+  }
+  void push(AppendWork work) {
+    host_.lane("raft").post(
+        [this, work = std::move(work)]() mutable { log_->inbox().push_always(std::move(work)); });
+    ASSERT_TRUE(world_.run_until_idle());
+  }
+
+  env::simulated::World world_{1};
+  env::simulated::Host& host_;
+  Config config_;
+  Shared shared_;
+  env::Channel<ApplyWork> apply_;
+  std::unique_ptr<LogWriter> log_;
+  std::vector<raft::Index> installs_, saved_;
+  std::size_t responses_ = 0;
+};
+
+TEST_F(LogWriterTest, ASnapshotFromALeaderIsRecordedBeforeAnybodyHearsOfIt) {
+  push({.hard_state = {.term = 5, .vote = 0, .commit = 1000},
+        .snapshot = snapshot(1000),
+        .entries = {{.term = 5, .index = 1001, .data = {}}},
+        .responses = {raft::Message{}}});
+  EXPECT_EQ(installs_, std::vector<raft::Index>{1000});
+  EXPECT_EQ(responses_, 1u);
+  const Paths paths = Paths::of(config_);
+  log_.reset();
+  host_.disk().crash(env::simulated::Disk::Crash::kLoseUnsynced);
+  EXPECT_THAT(host_.disk().list(paths.snap).value(),
+              ::testing::Contains("0000000000000005-00000000000003e8.snap"));
+  const auto marks = wal::valid_snapshots(host_.disk(), paths.wal).value();
+  EXPECT_EQ(marks.back().index, 1000u);
+  auto opened = wal::Wal::open(host_.disk(), {.directory = paths.wal, .segment_bytes = 64 * 1024},
+                               {.index = 1000, .term = 5});
+  ASSERT_TRUE(opened.ok());
+  ASSERT_EQ(opened->recovered.entries.size(), 1u);
+  EXPECT_EQ(opened->recovered.entries[0].index, 1001u);
+}
+
+// Records that were out of order would name a start that the log no longer has.
+TEST_F(LogWriterTest, AnOwnSnapshotBehindThatOfALeaderIsNotRecorded) {
+  push({.hard_state = {.term = 5, .vote = 0, .commit = 1000}, .snapshot = snapshot(1000)});
+  log_->save_snapshot({snapshot(500)});
+  ASSERT_TRUE(world_.run_until_idle());
+  EXPECT_TRUE(saved_.empty());
+  log_->save_snapshot({snapshot(1500)});
+  ASSERT_TRUE(world_.run_until_idle());
+  EXPECT_EQ(saved_, std::vector<raft::Index>{1500});
+}
+
+}  // namespace
+}  // namespace keelson::member
