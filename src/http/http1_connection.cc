@@ -86,7 +86,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   }
   ~Http1Connection() override {
     cancel_all(CancelReason::kConnectionLost);
-    set_head_timer(false);
+    set_timer(Wait::kNone);
   }
 
   // Protocol
@@ -150,6 +150,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   enum class Reading { kHead, kBody, kDone, kRaw };
   enum class Answer { kNone, kStarted, kEnded };
   enum class Framing { kLength, kChunked, kToTheEnd };
+  enum class Wait { kNone, kHead, kNextRequest };
 
   static constexpr int kRoundsMax = 16;
   // Of a request that is refused: so much is read and thrown away before the answer.
@@ -179,9 +180,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
     while (!closing_ && step()) {
     }
     if (closing_) input_.clear();
-    const bool partial_head =
-        reading_ == Reading::kHead && !closing_ && (!input_.empty() || parser_->got_some());
-    set_head_timer(partial_head);
+    set_timer(awaited());
     const std::size_t allowed = reading_ == Reading::kHead
                                     ? context_.options.http1.head_bytes_max
                                     : context_.options.http1.pipelined_bytes_max;
@@ -437,11 +436,22 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
     return true;
   }
 
-  void set_head_timer(bool wanted) {
-    if (wanted == (head_timer_ != 0)) return;
-    if (!wanted) return context_.lane.cancel(std::exchange(head_timer_, 0));
-    head_timer_ = context_.lane.after(context_.options.http1.head_timeout, [this] {
-      head_timer_ = 0;
+  Wait awaited() const {
+    if (reading_ != Reading::kHead || closing_) return Wait::kNone;
+    if (!input_.empty() || parser_->got_some()) return Wait::kHead;
+    const bool may_idle = context_.options.http1.idle_timeout == base::Duration::zero();
+    return any_request_ && !may_idle ? Wait::kNextRequest : Wait::kNone;
+  }
+
+  void set_timer(Wait wait) {
+    if (wait == timer_for_) return;
+    timer_for_ = wait;
+    if (timer_ != 0) context_.lane.cancel(std::exchange(timer_, 0));
+    if (wait == Wait::kNone) return;
+    const Http1Limits& limits = context_.options.http1;
+    const bool head = wait == Wait::kHead;
+    timer_ = context_.lane.after(head ? limits.head_timeout : limits.idle_timeout, [this] {
+      timer_ = 0;
       connection_.abandon();
     });
   }
@@ -596,7 +606,8 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
   BodyMode body_mode_ = BodyMode::kWhole;
   std::size_t body_bytes_max_ = 0;
   int version_minor_ = 1;
-  env::TimerId head_timer_ = 0;
+  env::TimerId timer_ = 0;
+  Wait timer_for_ = Wait::kNone;
 
   bool any_request_ = false;
   bool keep_alive_ = false;

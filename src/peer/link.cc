@@ -110,12 +110,13 @@ void Link::deactivate(std::string_view what, std::string_view where, std::string
   const auto error = [&] {
     return fmt::format("failed to {} {} on {} ({})", what, id_text, where, reason);
   };
-  if (!std::exchange(active_, false)) {
+  if (!active_ || streams_read_ > 0) {
     if (env::log_wants(env::LogLevel::kDebug)) {
       env::log_debug("peer deactivated again", {{"peer-id", id_text}, {"error", error()}});
     }
     return;
   }
+  active_ = false;
   env::log_warn("peer became inactive (message send to peer failed)",
                 {{"peer-id", id_text}, {"error", error()}});
   stats.disconnected.add();

@@ -2,7 +2,11 @@
 // it can be reached, what is counted of it. Internal to peer/.
 //
 //   Inactive --activate (something got through)--> Active
-//   Active   --deactivate (something did not)----> Inactive
+//   Active   --deactivate (something did not, and no stream of its brings anything)--> Inactive
+//
+// A stream that is read is the best sign of life, because it brings something every few seconds.
+// (In etcd any failure makes a peer inactive, until the next stream or post: a snapshot whose
+// source fails, for as long as the streams last.)
 //
 // Belongs to the transport's lane. A Link outlives the parts that hold it.
 #pragma once
@@ -93,6 +97,11 @@ class Link {
   // `what` and `where` as in "failed to dial 8e9e05c52164694d on stream Message (reason)".
   void deactivate(std::string_view what, std::string_view where, std::string_view reason);
   bool active() const { return active_; }
+  void begin_reading() {
+    ++streams_read_;
+    activate();
+  }
+  void end_reading() { --streams_read_; }
 
   // A message to it was lost. The handler hears of it once, at the end of the turn.
   void report_unreachable();
@@ -109,6 +118,7 @@ class Link {
  private:
   const Kind kind_;
   bool active_ = false;
+  int streams_read_ = 0;
   bool unreachable_due_ = false;
   const std::shared_ptr<int> alive_ = std::make_shared<int>();
 };

@@ -70,6 +70,7 @@ TEST_F(SnapshotTest, AFailedSourceTearsTheTransfer) {
   world.run_for(1s);
   EXPECT_EQ(member(2).take(), "snapshot 7 opens, sink 7 gone") << "never whole";
   EXPECT_EQ(member(1).take(), "snapshot to 2 failed, unreachable 2");
+  EXPECT_TRUE(member(1).transport->active_since(2)) << "its streams are there";
   EXPECT_EQ(member(1).stats(2).snapshot_send_failures.value(), 1u);
   EXPECT_EQ(member(2).stats(1).snapshot_receive_failures.value(), 1u);
   EXPECT_EQ(member(2).stats(1).snapshot_receives_ended.value(), 1u);

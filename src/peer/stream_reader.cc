@@ -39,6 +39,7 @@ void StreamReader::on_urls_changed() {
 }
 
 void StreamReader::wait() {
+  if (state_ == State::kReading) link_.end_reading();
   state_ = State::kWaiting;
   client_.reset();
   decoder_.reset();
@@ -112,7 +113,7 @@ void StreamReader::begin_reading() {
   const Options& options = link_.context.options;
   state_ = State::kReading;
   decoder_.emplace(kind_, link_.id, options.member_id, options.limits.message_bytes_max);
-  link_.activate();
+  link_.begin_reading();
   env::log_info("established TCP streaming connection with remote peer",
                 {{"stream-reader-type", log_name(kind_)},
                  {"local-member-id", membership::id_text(options.member_id)},
@@ -127,8 +128,8 @@ void StreamReader::on_body(std::string_view bytes) {
   if (state_ != State::kReading) return;
   if (const auto fed = decoder_->feed(bytes, *this); !fed) {
     const std::string_view reason = describe(fed.error());
-    link_.deactivate("read", log_name(kind_), reason);
     end_reading(reason);
+    link_.deactivate("read", log_name(kind_), reason);
   }
 }
 
@@ -152,8 +153,8 @@ void StreamReader::on_end() {
 void StreamReader::on_failed(const http::RequestFailure& failure) {
   const std::string reason = failure.error.message();
   if (state_ != State::kReading) return fail("dial", reason);
-  link_.deactivate("read", log_name(kind_), reason);
   end_reading(reason);
+  link_.deactivate("read", log_name(kind_), reason);
 }
 
 void StreamReader::on_refusal() {

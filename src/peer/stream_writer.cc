@@ -31,7 +31,7 @@ void StreamWriter::attach(OutgoingStream& stream) {
                   {{"stream-writer-type", log_name(kind_)},
                    {"local-member-id", membership::id_text(link_.context.options.member_id)},
                    {"remote-peer-id", link_.id_text}});
-    if (waiting() > 0) link_.report_unreachable();
+    if (waiting() > 0 || stream_->exchange().unsent_bytes() > 0) link_.report_unreachable();
     close();
   }
   stream_ = &stream;

@@ -137,7 +137,8 @@ class Transport {
   // Serving. On the lane.
   // ----------------------------------------------------------------------------------------
 
-  // The handler for a path at or below /raft; none for any other.
+  // The handler for a path at or below /raft; none for any other. The server of the peer port gives
+  // a connection five seconds for a head, and between two requests (http::Http1Limits), as etcd's.
   http::Route route(const http::Request& head);
 
   // Asking. From any lane; as of a moment ago.

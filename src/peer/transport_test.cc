@@ -639,6 +639,149 @@ TEST_F(TransportTest, APostThatStallsIsAnswered) {
   EXPECT_EQ(stranger.said, "400 error reading raft message");
 }
 
+// Messages, snapshots and changes of peers while connections break, links are cut and members are
+// killed: what comes is what was sent, every snapshot is answered for, and in the end all is well.
+class RandomWorld {
+ public:
+  explicit RandomWorld(std::uint64_t seed) : world_(seed, {.reset_one_in = 2000}), random_(seed) {}
+
+  void run() {
+    for (NodeId id = 1; id <= 3; ++id) start(id);
+    for (int step = 0; step < 400 && !::testing::Test::HasFailure(); ++step) {
+      act(1 + random_.below(3));
+      world_.run_for(base::Milliseconds(random_.below(200)));
+      for (auto& [id, each] : members_) check(*each);
+    }
+    come_to_rest();
+  }
+
+ private:
+  void start(NodeId id) {
+    members_[id] = std::make_unique<Member>(world_, id, [&](Options& options) {
+      options.limits.stream_messages_max = 50;
+      options.limits.socket_bytes_max = 20'000;
+      options.limits.pipeline_messages_max = 5;
+    });
+    members_[id]->keep_messages = true;
+    know_all(id);
+  }
+  void know_all(NodeId id) {
+    for (NodeId other = 1; other <= 3; ++other) {
+      if (other != id) members_[id]->know(other);
+    }
+  }
+
+  void act(NodeId from) {
+    const NodeId to = 1 + (from + random_.below(2)) % 3;
+    switch (random_.below(12)) {
+      case 0:
+        return world_.reset_connections(host_name(from), host_name(to));
+      case 1:
+        return world_.cut(host_name(from), host_name(to));
+      case 2:
+        return world_.heal_all();
+      case 3:
+        if (random_.one_in(4)) restart(from);
+        return;
+      case 4:
+        return send_snapshot(from, to);
+      case 5:
+        return random_.one_in(2) ? members_[from]->transport->remove_peer(to)
+                                 : members_[from]->know(to);
+      default:
+        send(from, to);
+    }
+  }
+
+  void restart(NodeId id) {
+    world_.host(host_name(id)).kill(env::simulated::Disk::Crash::kKeepAll);
+    members_.erase(id);
+    snapshots_.erase(id);
+    answered_.erase(id);
+    world_.host(host_name(id)).start();
+    start(id);
+  }
+
+  void send_snapshot(NodeId from, NodeId to) {
+    auto state = std::make_shared<TestSource::State>();
+    state->size = random_.below(300'000);
+    if (random_.one_in(3)) state->fails_at = random_.below(100'000);
+    const Message message = snapshot_message(from, to, ++index_);
+    sent_.insert(bytes_of(message));
+    ++snapshots_[from];
+    members_[from]->transport->send_snapshot(
+        message, std::make_unique<TestSource>(members_[from]->lane, state));
+  }
+
+  void send(NodeId from, NodeId to) {
+    std::vector<Message> batch;
+    for (std::uint64_t count = random_.below(30); count > 0; --count) {
+      ++index_;
+      batch.push_back(random_.one_in(2) ? heartbeat(from, to, index_)
+                                        : append(from, to, index_, random_.below(3000)));
+      sent_.insert(bytes_of(batch.back()));
+    }
+    ASSERT_TRUE(members_[from]->transport->send(std::move(batch)));
+  }
+
+  void check(Member& member) {
+    for (const auto& message : std::exchange(member.messages, {})) {
+      ASSERT_TRUE(sent_.contains(bytes_of(message))) << raft::describe(message);
+    }
+    for (const auto& event : std::exchange(member.events, {})) {
+      if (event.starts_with("snapshot to ")) ++answered_[member.id];
+    }
+  }
+
+  void come_to_rest() {
+    world_.heal_all();
+    world_.set_reset_one_in(0);
+    for (NodeId id = 1; id <= 3; ++id) know_all(id);
+    EXPECT_TRUE(world_.run_until(
+        [&] {
+          return std::ranges::all_of(members_, [](const auto& member) {
+            return member.second->transport->active_peers() == 2;
+          });
+        },
+        60s));
+    world_.run_for(400s);
+    for (auto& [id, member] : members_) {
+      check(*member);
+      EXPECT_EQ(answered_[id], snapshots_[id]) << "of member " << id;
+      for (NodeId other = 1; other <= 3; ++other) {
+        const auto& stats = member->stats(other);
+        EXPECT_EQ(stats.snapshot_sends_started.value(), stats.snapshot_sends_ended.value());
+        EXPECT_EQ(stats.snapshot_receives_started.value(), stats.snapshot_receives_ended.value());
+      }
+      ASSERT_TRUE(member->send(append(id, id % 3 + 1, 1'000'000)));
+    }
+    world_.run_for(1s);
+    for (auto& [id, member] : members_) {
+      EXPECT_EQ(std::ranges::count(member->messages, MessageType::kApp, &Message::type), 1);
+    }
+  }
+
+  static std::string bytes_of(const Message& message) {
+    std::string bytes;
+    raft::encode(message, bytes);
+    return bytes;
+  }
+
+  World world_;
+  base::Random random_;
+  std::map<NodeId, std::unique_ptr<Member>> members_;
+  std::set<std::string> sent_;
+  std::map<NodeId, std::uint64_t> snapshots_, answered_;
+  raft::Index index_ = 0;
+};
+
+TEST(TransportInTrouble, WhatComesIsWhatWasSent) {
+  for (std::uint64_t seed = 1; seed <= 25 && !HasFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    RandomWorld(seed).run();
+  }
+}
+
 // Whatever comes, nothing is taken for a message that is none, and the member lives.
 TEST_F(TransportTest, Garbage) {
   make(1);

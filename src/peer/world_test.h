@@ -115,8 +115,9 @@ class Member final : public Handler, public http::RequestRouter, public Observer
     Options options{.member_id = id, .cluster_id = kCluster, .peer_urls = {url_of(id)}};
     if (change) change(options);
     transport = std::make_unique<Transport>(lane, *connector, options, *this, this);
-    server = std::make_unique<http::Server>(lane, http::ServerOptions{.access = {.applies = false}},
-                                            nullptr, this);
+    http::ServerOptions port{.access = {.applies = false}};
+    port.http1.head_timeout = port.http1.idle_timeout = base::Seconds(5);
+    server = std::make_unique<http::Server>(lane, port, nullptr, this);
     listen();
   }
   ~Member() override {

@@ -124,7 +124,7 @@ class Member final : public peer::Handler, public http::RequestRouter {
       : lane_(runtime.lane("peer")),
         connector_(peer::make_plain_connector(runtime.network())),
         transport_(lane_, *connector_, options, *this, nullptr),
-        server_(lane_, http::ServerOptions{.access = {.applies = false}}, nullptr, this) {
+        server_(lane_, port_options(), nullptr, this) {
     lane_.post([this] { watch_active(); });
   }
 
@@ -160,6 +160,12 @@ class Member final : public peer::Handler, public http::RequestRouter {
   }
 
  private:
+  static http::ServerOptions port_options() {
+    http::ServerOptions options{.access = {.applies = false}};
+    options.http1.head_timeout = options.http1.idle_timeout = base::Seconds(5);
+    return options;
+  }
+
   http::Route route(const http::Request& head) override { return transport_.route(head); }
 
   void watch_active() {
