@@ -196,7 +196,7 @@ class Interaction {
   Round stabilize_round(const std::vector<NodeId>& ids);
 
   static std::string store(Member& member, const AppendJob& job);
-  static void apply(Member& member, const std::vector<Entry>& entries);
+  void apply(Member& member, const std::vector<Entry>& entries);
   void watch(Member& member) {
     const auto broken =
         is_a_cluster_ ? cluster_.observe(*member.node) : member.watcher.observe(*member.node);
@@ -486,6 +486,7 @@ void Interaction::apply(Member& member, const std::vector<Entry>& entries) {
                                 ? as_v2(*decode_conf_change(entry.data))
                                 : *decode_conf_change_v2(entry.data);
       next.metadata.conf_state = *member.node->apply_conf_change(change);
+      watch(member);
       update = change.context;
     }
     next.data = base::SharedBytes(std::string(next.data.view()) + update);

@@ -28,8 +28,8 @@ std::optional<std::string> broken_invariant(const Node& node);
 // committed entries) on by keeping the watcher and calling restarted().
 class StepWatcher {
  public:
-  // Call after every step. Which rule the state or the step from the last call breaks; nullopt if
-  // none.
+  // Call after every step, each conf change that is applied being one. Which rule the state or the
+  // step from the last call breaks; nullopt if none.
   std::optional<std::string> observe(const Node& node);
   // The node lost what was not durable: commit and applied may be behind, the committed entries may
   // not differ.

@@ -142,8 +142,10 @@ void Node::on_heartbeat(const Message& message) {
 }
 
 void Node::on_snapshot(const Message& message) {
-  const SnapshotMetadata& metadata = message.snapshot->metadata;
-  const bool restored = restore(*message.snapshot);
+  // None is an empty one, and of no use.
+  const Snapshot snapshot = message.snapshot.value_or(Snapshot());
+  const SnapshotMetadata& metadata = snapshot.metadata;
+  const bool restored = restore(snapshot);
   trace_.info("{:x} [commit: {}] {} snapshot [index: {}, term: {}]", id(), log_.committed(),
               restored ? "restored" : "ignored", metadata.index, metadata.term);
   send({.type = MessageType::kAppResp,

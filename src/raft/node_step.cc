@@ -103,7 +103,10 @@ Result<> Node::step(Message message) {
 
 // What no correct peer sends is refused before anything is touched.
 Result<> Node::check(const Message& message) const {
-  bool ok = message.term != 0 || !needs_term(message.type);
+  // Before anybody has a term, somebody's snapshot may come without, and so may the answer to it.
+  const bool before_all_terms =
+      term_ == 0 && (message.type == MessageType::kSnap || message.type == MessageType::kAppResp);
+  bool ok = message.term != 0 || !needs_term(message.type) || before_all_terms;
   // It would follow itself, or nobody.
   if (from_a_leader(message.type)) ok = ok && message.from != kNone && message.from != id();
   switch (message.type) {
@@ -121,8 +124,8 @@ Result<> Node::check(const Message& message) const {
       ok = ok && message.from != id();
       break;
     case MessageType::kSnap:
-      ok = ok && message.snapshot && !message.snapshot->empty() &&
-           restore_configuration(message.snapshot->metadata.conf_state).ok();
+      ok = ok && (!message.snapshot || message.snapshot->metadata.index <= log_.committed() ||
+                  restore_configuration(message.snapshot->metadata.conf_state).ok());
       break;
     case MessageType::kProp:
       ok = !message.entries.empty();

@@ -226,7 +226,6 @@ TEST(Node, RefusesWhatIsMalformed) {
       {"terms that fall", app(0, 0, {{.term = 2, .index = 1}, {.term = 1, .index = 2}})},
       {"a term below the one before", app(1, 2, {{.term = 1, .index = 2}})},
       {"a term from the future", app(0, 0, {{.term = 3, .index = 1}})},
-      {"a snapshot message without one", {.type = MessageType::kSnap, .from = 2, .term = 2}},
       {"a snapshot with a configuration that cannot be",
        {.type = MessageType::kSnap,
         .from = 2,
@@ -272,6 +271,18 @@ TEST(Node, LeaderRefusesWhatNobodyCanHave) {
   EXPECT_TRUE(
       alone.step({.type = MessageType::kHeartbeatResp, .from = 3, .term = 1, .context = "short"})
           .ok());
+}
+
+TEST(Node, IgnoresASnapshotOfNothing) {
+  Alone alone({1, 2, 3});
+  ASSERT_TRUE(alone.step({.type = MessageType::kSnap, .from = 2}).ok());
+  ASSERT_TRUE(alone.step({.type = MessageType::kSnap, .from = 2, .term = 2}).ok());
+  EXPECT_EQ(alone.step({.type = MessageType::kSnap, .from = 2}).error(), Errc::kMalformed)
+      << "terms have begun";
+  alone.settle();
+  ASSERT_EQ(alone.sent.size(), 2u);
+  EXPECT_EQ(describe(alone.sent[0]), "1->2 MsgAppResp Term:0 Log:0/0");
+  EXPECT_EQ(describe(alone.sent[1]), "1->2 MsgAppResp Term:2 Log:0/0");
 }
 
 // Whatever a peer makes up, as long as it does not speak of commits that cannot be: the node
