@@ -39,12 +39,14 @@ class Pipeline::Post final : private http::ResponseHandler {
     body.reserve(raft::encoded_size(*message_));
     raft::encode(*message_, body);
     body_ = base::SharedBytes(std::move(body));
-    const bool kept = client_ && client_->idle() && url_ == link_.picker.pick();
+    const bool kept =
+        client_ && client_->idle() && !link_.picker.empty() && url_ == link_.picker.pick();
     kept ? send(/*on_kept_connection=*/true) : dial();
   }
 
  private:
   void dial() {
+    if (link_.picker.empty()) return fail("no peer URL");
     url_ = link_.picker.pick();
     client_.reset();
     link_.context.connector.connect(
@@ -162,7 +164,6 @@ bool Pipeline::push(raft::Message&& message) {
 
 void Pipeline::start_next(Post& post) {
   if (queue_.empty() || post.busy()) return;
-  if (link_.picker.empty()) return queue_.clear();
   raft::Message message = std::move(queue_.front());
   queue_.pop_front();
   post.begin(std::move(message));

@@ -177,6 +177,26 @@ TEST_F(TransportTest, UrlsCanBeReplaced) {
   ASSERT_TRUE(until([&] { return member(2).asked(kMsgApp1) == 1; }));
 }
 
+// What was to be posted has nowhere to go; it is not forgotten in silence.
+TEST_F(TransportTest, UrlsCanBeTakenAway) {
+  members[1] = std::make_unique<Member>(world, 1);
+  members[2] = std::make_unique<Member>(world, 2);
+  member(1).know(2);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(member(1).send(heartbeat(1, 2)));
+  ASSERT_TRUE(until([&] { return member(2).events.size() == 3; }));  // and connections are kept
+  world.cut("n2", "n1");
+  world.reset_connections("n1", "n2");
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(member(1).send(heartbeat(1, 2)));
+  world.run_for(1ms);
+  member(1).transport->update_peer(2, {"nonsense"});
+  world.heal_all();
+  ASSERT_TRUE(until([&] { return member(1).heard("unreachable 2"); }));
+  world.run_for(20s);
+  const int asked = member(2).asked(kMsgApp1);
+  world.run_for(5s);
+  EXPECT_EQ(member(2).asked(kMsgApp1), asked);
+}
+
 TEST_F(TransportTest, BrokenStreamsAreOpenedAgain) {
   make(2);
   for (int round = 1; round <= 3; ++round) {
