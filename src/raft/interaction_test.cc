@@ -195,9 +195,10 @@ class Interaction {
                      std::string (Interaction::*work)(Member&));
   Round stabilize_round(const std::vector<NodeId>& ids);
 
-  static std::string store(Member& member, const AppendJob& job);
+  std::string store(Member& member, const AppendJob& job);
   void apply(Member& member, const std::vector<Entry>& entries);
   void watch(Member& member) {
+    if (lost_work_) return;
     const auto broken =
         is_a_cluster_ ? cluster_.observe(*member.node) : member.watcher.observe(*member.node);
     EXPECT_FALSE(broken) << "node " << member.node->id() << ": " << *broken;
@@ -215,6 +216,7 @@ class Interaction {
   ClusterWatcher cluster_;
   // Nodes founded unlike each other, or whose conf changes nobody validates, are none.
   bool is_a_cluster_ = true;
+  bool lost_work_ = false;                 // of a storage that failed: no promise holds any more
   std::optional<std::string> foundation_;  // what nodes were founded with
 };
 
@@ -466,6 +468,7 @@ std::string Interaction::process_apply(Member& member) {
 std::string Interaction::store(Member& member, const AppendJob& job) {
   if (job.hard_state) member.storage.set_hard_state(*job.hard_state);
   if (job.snapshot && !job.entries.empty()) {
+    lost_work_ = true;
     return "can't apply snapshot and entries at the same time";
   }
   if (job.snapshot) {

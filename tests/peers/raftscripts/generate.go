@@ -73,7 +73,7 @@ func (g *generator) do(format string, args ...any) {
 		return
 	}
 	g.steps = append(g.steps, step{command, output})
-	if strings.Contains(output, "can't apply snapshot and entries at the same time") {
+	if !g.async && strings.Contains(output, "can't apply snapshot and entries at the same time") {
 		g.ended = "rafttest cannot go on" // the Ready is lost
 	}
 }
@@ -387,10 +387,7 @@ func (g *generator) leaveBehind() {
 	if g.one(4) > 0 {
 		g.dropFor(behind)
 	}
-	n := &g.Nodes[leader-1]
-	hard, _, _ := n.Storage.InitialState()
-	first, _ := n.Storage.FirstIndex()
-	if most := min(hard.GetCommit(), n.Status().Applied); most >= first && g.one(4) > 0 {
+	if first, most := g.compactable(leader); most >= first && g.one(4) > 0 {
 		g.do("compact %d %d", leader, most)
 	}
 	if g.one(3) > 0 {
@@ -431,14 +428,18 @@ func (g *generator) part() {
 	}
 }
 
-// compact keeps what may still be applied, also after a restart.
-func (g *generator) compact() {
-	id := g.node()
+// compactable are the entries that may go: not what may still be applied, also after a restart.
+func (g *generator) compactable(id int) (first, most uint64) {
 	n := &g.Nodes[id-1]
 	hard, _, _ := n.Storage.InitialState()
-	first, _ := n.Storage.FirstIndex()
+	first, _ = n.Storage.FirstIndex()
 	last, _ := n.Storage.LastIndex()
-	if most := min(hard.GetCommit(), n.Status().Applied, last); most >= first {
+	return first, min(hard.GetCommit(), n.Status().Applied, last)
+}
+
+func (g *generator) compact() {
+	id := g.node()
+	if first, most := g.compactable(id); most >= first {
 		g.do("compact %d %d", id, first+uint64(g.one(int(most-first)+1)))
 	}
 }

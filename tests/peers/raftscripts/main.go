@@ -12,6 +12,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"go.etcd.io/raft/v3"
 )
 
 type options struct {
@@ -43,6 +47,7 @@ func main() {
 	flag.BoolVar(&o.leaveOut, "no-narration", false, "leave narration out of the comparison")
 	flag.BoolVar(&o.verbose, "v", false, "say why scripts ended early")
 	flag.Parse()
+	raft.SetLogger(&raft.DefaultLogger{Logger: log.New(io.Discard, "", 0)}) // what its storage says before it panics
 	if *rewriteFile != "" {
 		check(rewrite(*rewriteFile))
 		return
