@@ -134,7 +134,7 @@ class OneMember {
 
   void start(member::Config config) {
     auto& host = server_host();
-    auto made = member::Member::make(std::move(config), host.disk(), host.clock(),
+    auto made = member::Member::make(std::move(config), host.disk(), host.clock(), host.network(),
                                      {.io = {&io()},
                                       .raft = &host.lane("raft"),
                                       .log = &host.lane("log"),

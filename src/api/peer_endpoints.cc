@@ -1,10 +1,8 @@
 #include "api/peer_endpoints.h"
 
-#include <fmt/chrono.h>
-#include <fmt/format.h>
-
 #include "api/context.h"
 #include "api/http_endpoints.h"
+#include "member/peers.h"
 #include "membership/member.h"
 
 namespace keelson::api {
@@ -17,23 +15,6 @@ http::Response members_response(member::Front& front) {
   return {.headers = {{"Content-Type", "application/json"},
                       {kClusterIdField, membership::id_text(front.identity().cluster_id)}},
           .body = membership::members_json(front.view()->roster->members) + "\n"};
-}
-
-// RFC 3339 with nanoseconds, without trailing zeros, as Go prints a time.
-std::string go_time(base::WallTime time) {
-  const auto seconds = std::chrono::floor<base::Seconds>(time.time_since_epoch());
-  std::string text =
-      fmt::format("{:%Y-%m-%dT%H:%M:%S}", fmt::gmtime(static_cast<std::time_t>(seconds.count())));
-  std::string fraction =
-      fmt::format(".{:09}", (time.time_since_epoch() - base::Duration(seconds)).count());
-  fraction.erase(fraction.find_last_not_of('0') + 1);
-  if (fraction != ".") text += fraction;
-  return text + "Z";
-}
-
-http::Response probing_response(base::WallTime now) {
-  return {.headers = {{"Content-Type", "text/plain; charset=utf-8"}},
-          .body = fmt::format("{{\"OK\":true,\"Now\":\"{}\"}}\n", go_time(now))};
 }
 
 // A joining member asks it before it decides whether it fits.
@@ -64,18 +45,17 @@ class DowngradeEnabled : public http::RequestHandler {
 
 http::Route PeerEndpoints::route(const http::Request& head) {
   const std::string_view path = head.path;
-  const bool known = path == "/version" || path == "/members" || path == "/downgrade/enabled" ||
-                     path == "/raft/probing";
+  if (path.starts_with("/raft")) return front_.shared().peers->transport().route(head);
+  const bool known = path == "/version" || path == "/members" || path == "/downgrade/enabled";
   if (!known) return {};
-  if (head.method != "GET" && path != "/raft/probing") {
+  if (head.method != "GET") {
     return {.handler = http::make_simple_handler(
                 [](const http::Request&) { return http::method_not_allowed_response("GET"); })};
   }
   if (path == "/downgrade/enabled") return {.handler = std::make_unique<DowngradeEnabled>(front_)};
   return {.handler = http::make_simple_handler([this](const http::Request& request) {
             if (request.path == "/version") return version_response(*front_.view());
-            if (request.path == "/members") return members_response(front_);
-            return probing_response(front_.lane().clock().wall_now());
+            return members_response(front_);
           })};
 }
 

@@ -1,12 +1,11 @@
-// The HTTP/1.1 endpoints of the peer port that tell about this member; the transport between
-// members is not there yet. operations.md 3.5, formats.md 6.1.
+// The HTTP/1.1 endpoints of the peer port. operations.md 3.5, formats.md 6.1.
 //
 //   GET /version              as on the client port
 //   GET /members              JSON of the members as this one knows them, X-Etcd-Cluster-ID
 //   GET /downgrade/enabled    true or false, after a linearizable read, X-Etcd-Cluster-ID
-//   GET /raft/probing         that somebody is here, and its wall clock
+//   /raft, /raft/...          the transport's (peer/transport.h)
 //
-// Anything else is 404. One per io lane.
+// Anything else is 404. On the transport's lane.
 #pragma once
 
 #include "http/http1.h"

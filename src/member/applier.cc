@@ -53,7 +53,6 @@ Applier::Applier(env::Lane& lane, Shared& shared, Start start)
       applied_index_(start.applied_index),
       applied_term_(start.applied_term),
       log_end_(start.log_end),
-      boot_term_(start.boot_term),
       stored_(std::move(start.stored)),
       space_(start.space),
       apply_times_(*shared.metrics.registry, KindTimes::Of::kApply),
@@ -299,7 +298,12 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   apply::BatchResult result = state_->finish();
   // A slice of a compaction that goes on: nobody waits for it.
   const bool is_silent = responses.empty() && state_->compacting();
-  if (result.new_leader_term > boot_term_) own_term_applied_ = true;
+  // Entries of others' terms do not make this member's state the newest there is, even if it is
+  // the only voter: the one that led before may have answered for more.
+  if (result.new_leader_term != 0) {
+    own_term_applied_ =
+        result.new_leader_term == shared_.progress.leading_term.load(std::memory_order_acquire);
+  }
   shared_.metrics.compaction_revisions.add(static_cast<double>(result.dead.size()));
   pending_bytes_ += batch->record_bytes();
   pending_.push_back(batch);

@@ -59,7 +59,6 @@ class Applier {
     raft::Term applied_term = 0;
     raft::Index snapshot_index = 0;  // of the newest snapshot record in the WAL
     raft::Index log_end = 0;         // of the log found at the start: up to here it is replayed
-    raft::Term boot_term = 0;  // of the hard state found at the start: leaders of it are history
   };
   Applier(env::Lane& lane, Shared& shared, Start start);
   ~Applier();
@@ -128,7 +127,6 @@ class Applier {
   raft::Index applied_index_;
   raft::Term applied_term_;
   const raft::Index log_end_;
-  const raft::Term boot_term_;
   bool own_term_applied_ = false;
 
   std::vector<StateJob> after_install_;  // wait for View and store to be of one state again

@@ -115,14 +115,22 @@ base::Result<std::vector<membership::Member>, BootError> first_members(const Con
       !checked) {
     return fail(error(checked.error().text));
   }
-  if (config.initial_cluster.size() > 1) {
-    return fail(error(fmt::format(
-        "--initial-cluster={} names {} members; clusters of more than one member are not there yet",
-        membership::to_text(config.initial_cluster), config.initial_cluster.size())));
-  }
   auto members = membership::initial_members(config.initial_cluster, config.initial_cluster_token);
   if (!members) return fail(error(members.error().text));
   return *std::move(members);
+}
+
+// The check of the start has found the name among them.
+Identity identity_among(const std::vector<membership::Member>& members, std::string_view name) {
+  std::vector<membership::MemberId> ids;
+  Identity identity;
+  for (const auto& member : members) {
+    ids.push_back(member.id);
+    if (member.name == name) identity.member_id = member.id;
+  }
+  CHECK(identity.member_id != 0);
+  identity.cluster_id = membership::cluster_id(std::move(ids));
+  return identity;
 }
 
 base::Result<Booted, BootError> boot_new(env::FileSystem& files, const Config& config,
@@ -132,8 +140,7 @@ base::Result<Booted, BootError> boot_new(env::FileSystem& files, const Config& c
   RETURN_IF_ERROR(prepare_directories(files, config, paths));
   Booted booted;
   booted.new_member = true;
-  booted.identity = {.member_id = members.front().id,
-                     .cluster_id = membership::cluster_id({members.front().id})};
+  booted.identity = identity_among(members, config.name);
   ASSIGN_OR_RETURN(const wal::Options log_options, wal_options(files, config, paths));
   auto wal = wal::Wal::create(files, log_options,
                               wal::encode_identity({.node_id = booted.identity.member_id,
@@ -325,19 +332,14 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
         paths.store, roster->version->text(), kServerVersion.text())));
   }
   booted.snapshot.conf_state = conf_state_of(*roster);
-  if (roster->members.size() > 1) {
-    return fail(
-        error(fmt::format("{} belongs to a cluster of {} members; clusters of more than one member "
-                          "are not there yet",
-                          paths.member, roster->members.size())));
-  }
   if (last == 0 && booted.hard_state.empty()) {
     // A crash between the making of the log and its first entries: begin as a new member does.
     ASSIGN_OR_RETURN(const auto members, first_members(config));
-    if (members.front().id != booted.identity.member_id) {
+    const Identity identity = identity_among(members, config.name);
+    if (identity.member_id != booted.identity.member_id) {
       return fail(
           error(fmt::format("the empty write-ahead log {} was made for member {:x}, not for {:x}",
-                            paths.wal, booted.identity.member_id, members.front().id)));
+                            paths.wal, booted.identity.member_id, identity.member_id)));
     }
     RETURN_IF_ERROR(write_bootstrap_entries(booted, members));
   }

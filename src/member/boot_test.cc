@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "env/simulated/disk.h"
 
 namespace keelson::member {
@@ -195,12 +197,36 @@ TEST_F(BootTest, ASecondProcessIsRefused) {
   EXPECT_NE(refusal(), "");
 }
 
-TEST_F(BootTest, ClustersAreNotThereYet) {
-  Config three = config();
-  three.initial_cluster =
-      *membership::parse_initial_cluster("n1=http://n1:2380,n2=http://n2:2380,n3=http://n3:2380");
-  EXPECT_THAT(refusal(three), HasSubstr("clusters of more than one member are not there yet"));
-  EXPECT_TRUE(disk_.contents().empty()) << "and nothing was made";
+// Each member of a new cluster begins with the same entries, as etcd's do: one for each member, in
+// the order of their ids.
+TEST_F(BootTest, AClusterBeginsWithTheSameEntriesEverywhere) {
+  std::vector<std::string> first;
+  std::set<membership::MemberId> ids;
+  std::set<membership::ClusterId> clusters;
+  for (const std::string name : {"n1", "n2", "n3"}) {
+    Config one = config();
+    one.name = name;
+    one.data_dir = "/" + name;
+    one.initial_cluster =
+        *membership::parse_initial_cluster("n1=http://n1:2380,n2=http://n2:2380,n3=http://n3:2380");
+    one.advertise_peer_urls = *membership::parse_url_list("http://" + name + ":2380");
+    auto booted = member::boot(disk_, one, {}, 42);
+    ASSERT_TRUE(booted.ok()) << booted.error().text;
+    ids.insert(booted->identity.member_id);
+    clusters.insert(booted->identity.cluster_id);
+    EXPECT_EQ(booted->hard_state, (raft::HardState{.term = 1, .commit = 3}));
+    std::vector<std::string> entries;
+    for (const raft::Entry& entry : booted->entries) {
+      EXPECT_EQ(entry.type, raft::EntryType::kConfChange);
+      EXPECT_EQ(entry.term, 1u);
+      entries.emplace_back(entry.data.view());
+    }
+    ASSERT_EQ(entries.size(), 3u);
+    if (first.empty()) first = entries;
+    EXPECT_EQ(entries, first) << name;
+  }
+  EXPECT_EQ(ids.size(), 3u);
+  EXPECT_EQ(clusters.size(), 1u);
 }
 
 }  // namespace

@@ -50,6 +50,9 @@ struct Config {
   base::Duration tick = base::Milliseconds(100);
   std::uint32_t election_ticks = 10;
   bool pre_vote = true;
+  bool election_tick_advance = true;  // --initial-election-tick-advance
+  base::Duration raft_read_timeout = base::Seconds(5);
+  base::Duration raft_write_timeout = base::Seconds(5);
   std::uint64_t snapshot_count = 10'000;
   std::uint64_t snapshot_catchup_entries = 5'000;
   std::size_t snapshots_max = 5;  // files kept; 0 = all

@@ -45,7 +45,7 @@ class DbFileTest : public ::testing::Test {
   }
   // Of a cluster of its own; started.
   static std::unique_ptr<Member> make_member(env::simulated::Host& host) {
-    auto made = Member::make(config_of(host.name()), host.disk(), host.clock(),
+    auto made = Member::make(config_of(host.name()), host.disk(), host.clock(), host.network(),
                              {.io = {&host.lane("io0")},
                               .raft = &host.lane("raft"),
                               .log = &host.lane("log"),

@@ -5,6 +5,7 @@
 #include "member/applier.h"
 #include "member/compactor.h"
 #include "member/log_writer.h"
+#include "member/peers.h"
 #include "member/publisher.h"
 #include "member/raft_driver.h"
 #include "member/store_keeper.h"
@@ -14,12 +15,15 @@ namespace {
 
 // Requests from Fronts on their way to the raft lane; beyond it: too many requests.
 constexpr std::size_t kRequestsMax = 16 * 1024;
+// From other members, of either kind; etcd's number.
+constexpr std::size_t kMessagesMax = 4096;
 constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
 
 }  // namespace
 
 base::Result<std::unique_ptr<Member>, BootError> Member::make(Config config, env::FileSystem& files,
-                                                              env::Clock& clock, Lanes lanes,
+                                                              env::Clock& clock,
+                                                              env::Network& network, Lanes lanes,
                                                               std::uint64_t chance) {
   ASSIGN_OR_RETURN(Booted booted, boot(files, config, clock.wall_now(), chance));
   std::unique_ptr<Member> member(new Member(std::move(lanes)));
@@ -27,7 +31,7 @@ base::Result<std::unique_ptr<Member>, BootError> Member::make(Config config, env
   member->shared_.identity = booted.identity;
   member->shared_.clock = &clock;
   member->shared_.files = &files;
-  member->wire(std::move(booted), files, chance);
+  member->wire(std::move(booted), files, network, chance);
   return member;
 }
 
@@ -40,7 +44,8 @@ Member::~Member() {
   shared_.views.publish(nullptr);
 }
 
-void Member::wire(Booted booted, env::FileSystem& files, std::uint64_t chance) {
+void Member::wire(Booted booted, env::FileSystem& files, env::Network& network,
+                  std::uint64_t chance) {
   const Paths paths = Paths::of(shared_.config);
   shared_.workers = lanes_.workers;
   shared_.log_lane = lanes_.log;
@@ -56,8 +61,7 @@ void Member::wire(Booted booted, env::FileSystem& files, std::uint64_t chance) {
                                                       .applied_index = booted.applied_index,
                                                       .applied_term = booted.applied_term,
                                                       .snapshot_index = booted.snapshot.index,
-                                                      .log_end = log_end,
-                                                      .boot_term = booted.hard_state.term});
+                                                      .log_end = log_end});
   shared_.applier = applier_.get();
   store_ = std::make_unique<StoreKeeper>(
       *lanes_.store, shared_, std::move(booted.store),
@@ -86,13 +90,24 @@ void Member::wire(Booted booted, env::FileSystem& files, std::uint64_t chance) {
     shared_.fronts.push_back(
         std::make_unique<Front>(*lanes_.io[i], static_cast<std::uint32_t>(i), shared_));
   }
-  raft_->connect(&log_->inbox(), &applier_->inbox());
+  const auto to_raft = [this](std::vector<raft::Message> messages) {
+    raft_->on_messages(std::move(messages));
+  };
+  from_peers_ = std::make_unique<env::Channel<raft::Message>>(*lanes_.raft, kMessagesMax, to_raft);
+  proposals_from_peers_ =
+      std::make_unique<env::Channel<raft::Message>>(*lanes_.raft, kMessagesMax, to_raft);
+  peers_ = std::make_unique<Peers>(
+      *lanes_.io.front(), shared_, network,
+      Peers::Inboxes{.messages = from_peers_.get(), .proposals = proposals_from_peers_.get()});
+  shared_.peers = peers_.get();
+  raft_->connect(&log_->inbox(), &applier_->inbox(), peers_.get());
   log_->connect(&applier_->inbox());
   applier_->connect(&store_->inbox(),
                     [this](SnapshotWork work) { log_->save_snapshot(std::move(work)); });
 }
 
-void Member::start(base::Job on_ready) {
+void Member::start(base::Job on_ready, base::Job on_removed) {
+  shared_.on_removed = std::move(on_removed);
   lanes_.store->post([this] { store_->start(); });
   lanes_.log->post([this] { log_->start(); });
   lanes_.raft->post([this] { raft_->start(); });
@@ -116,6 +131,7 @@ void Member::stop(base::Job done) {
         compactor_->stop();
       }
       front->stop();
+      if (front->number() == 0) peers_->stop();
       if (rest->fetch_sub(1) != 1) return;
       lanes_.raft->post([this, end] {
         raft_->stop();

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "env/file.h"
 #include "env/lane.h"
+#include "env/stream.h"
 #include "member/boot.h"
 #include "member/config.h"
 #include "member/front.h"
@@ -28,6 +29,7 @@ class Applier;
 class StoreKeeper;
 class Publisher;
 class Compactor;
+class Peers;
 
 struct Lanes {
   std::vector<env::Lane*> io;
@@ -40,17 +42,19 @@ struct Lanes {
 
 class Member {
  public:
-  // Boots from the data directory. `files`, `clock` and the lanes outlive the member. `chance`
+  // Boots from the data directory. `files`, `clock`, `network` (on which the other members are
+  // reached) and the lanes outlive the member. `chance`
   // seeds ids and election timeouts. Before the lanes run, or from none of them.
   static base::Result<std::unique_ptr<Member>, BootError> make(Config config,
                                                                env::FileSystem& files,
-                                                               env::Clock& clock, Lanes lanes,
+                                                               env::Clock& clock,
+                                                               env::Network& network, Lanes lanes,
                                                                std::uint64_t chance);
   ~Member();
 
   // Begins to work; from any thread, once. `on_ready` runs on io[0] when the member has published
-  // itself.
-  void start(base::Job on_ready);
+  // itself; `on_removed` when it was removed from its cluster: it should be stopped then.
+  void start(base::Job on_ready, base::Job on_removed = {});
   // Ends: what is outstanding is answered, what is durable stays so, a last checkpoint is made.
   // `done` runs on the store lane. From any thread, once; calls of services must be over.
   void stop(base::Job done);
@@ -62,7 +66,7 @@ class Member {
 
  private:
   explicit Member(Lanes lanes);
-  void wire(Booted booted, env::FileSystem& files, std::uint64_t chance);
+  void wire(Booted booted, env::FileSystem& files, env::Network& network, std::uint64_t chance);
 
   const Lanes lanes_;
   Shared shared_;
@@ -70,6 +74,9 @@ class Member {
   std::unique_ptr<LogWriter> log_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<StoreKeeper> store_;
+  std::unique_ptr<env::Channel<raft::Message>> from_peers_;
+  std::unique_ptr<env::Channel<raft::Message>> proposals_from_peers_;
+  std::unique_ptr<Peers> peers_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Compactor> compactor_;
 };

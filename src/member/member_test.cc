@@ -54,7 +54,7 @@ class MemberTest : public ::testing::Test {
   std::string make() {
     std::vector<env::Lane*> workers;
     for (int i = 0; i < workers_; i++) workers.push_back(&host_.lane("worker" + std::to_string(i)));
-    auto made = Member::make(config_, host_.disk(), host_.clock(),
+    auto made = Member::make(config_, host_.disk(), host_.clock(), host_.network(),
                              {.io = {&host_.lane("io0"), &host_.lane("io1")},
                               .raft = &host_.lane("raft"),
                               .log = &host_.lane("log"),
@@ -432,7 +432,7 @@ TEST_F(MemberTest, ColdRecordsAreReadByTheApplyLane) {
 
 TEST_F(MemberTest, ASecondMemberOnTheDirectoryIsRefused) {
   start();
-  auto second = Member::make(config_, host_.disk(), host_.clock(), {}, 1);
+  auto second = Member::make(config_, host_.disk(), host_.clock(), host_.network(), {}, 1);
   ASSERT_FALSE(second.ok());
 }
 

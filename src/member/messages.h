@@ -4,6 +4,7 @@
 //   LogWriter --Persisted--> RaftDriver --ApplyWork--> Applier --Applied--> Front, RaftDriver
 //   Applier --batch--> StoreKeeper --Stored--> Applier;  StoreKeeper --synced index--> Applier
 //   Applier --SnapshotWork--> LogWriter --SnapshotSaved--> RaftDriver
+//   Peers --raft::Message, PeerUnreachable, SnapshotSent--> RaftDriver --raft::Message--> Peers
 #pragma once
 
 #include <cstdint>
@@ -78,7 +79,17 @@ struct SnapshotSaved {
 };
 // The volume has less room than the reserve of the store, or of the log: raise NOSPACE.
 struct OutOfSpace {};
-using RaftEvent = std::variant<Persisted, AppliedNotice, SnapshotSaved, OutOfSpace>;
+// Messages to this member were lost on their way.
+struct PeerUnreachable {
+  raft::NodeId id = raft::kNone;
+};
+// A snapshot that was sent to this member arrived, or did not.
+struct SnapshotSent {
+  raft::NodeId id = raft::kNone;
+  bool arrived = false;
+};
+using RaftEvent = std::variant<Persisted, AppliedNotice, SnapshotSaved, OutOfSpace, PeerUnreachable,
+                               SnapshotSent>;
 
 // --- to a Front
 

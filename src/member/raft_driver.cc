@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "env/log.h"
 #include "member/front.h"
+#include "member/peers.h"
 
 namespace keelson::member {
 namespace {
@@ -21,8 +23,20 @@ constexpr base::Duration kBusyScanInterval = base::Milliseconds(10);
 constexpr std::size_t kExpiriesPerScan = 200;
 // Revokes wait while so much is committed and not applied.
 constexpr raft::Index kExpiryLagMax = 2000;
+// Of entries on their way to one member; below what the transport keeps for it.
+constexpr std::uint64_t kInflightBytesMax = std::uint64_t{64} << 20;
+// Of entries that no majority has yet; beyond it proposals are dropped.
+constexpr std::uint64_t kUncommittedBytesMax = std::uint64_t{512} << 20;
+// How long, and how often, it is looked whether the others are there. raft.md 14
+constexpr base::Duration kPeersPollInterval = base::Milliseconds(50);
+constexpr int kPeersPolls = 100;
+// A member that was removed stays so long, to tell the others how far it is.
+constexpr base::Duration kRemovedDelay = base::Seconds(1);
 constexpr std::size_t kCheckpointsPerScan = 1000;
 constexpr base::Duration kCheckpointInterval = base::Seconds(300);
+
+// What a ReadIndex is known by: member, life, front, and the front's own.
+using ReadContext = std::array<std::uint64_t, 4>;
 
 // The state the node starts from: the base snapshot and the entries behind it.
 raft::MemoryStorage make_storage(const RaftDriver::Start& start) {
@@ -37,18 +51,13 @@ raft::Config make_config(const Shared& shared, const RaftDriver::Start& start) {
   return {.id = shared.identity.member_id,
           .election_tick = shared.config.election_ticks,
           .heartbeat_tick = 1,
+          .max_inflight_bytes = kInflightBytesMax,
+          .max_uncommitted_bytes = kUncommittedBytesMax,
           .check_quorum = true,
           .pre_vote = shared.config.pre_vote,
           .async_storage_writes = true,
           .applied = start.applied,
           .seed = start.seed};
-}
-
-std::string read_context(const ReadIndexRequest& request) {
-  std::string context(sizeof request.front + sizeof request.context, '\0');
-  std::memcpy(context.data(), &request.front, sizeof request.front);
-  std::memcpy(context.data() + sizeof request.front, &request.context, sizeof request.context);
-  return context;
 }
 
 }  // namespace
@@ -59,6 +68,7 @@ RaftDriver::RaftDriver(env::Lane& lane, Shared& shared, Start start)
       storage_(make_storage(start)),
       node_(make_config(shared, start), storage_),
       ids_(shared.identity.member_id, kNoWaitingLane, shared.clock->wall_now()),
+      life_(base::Random(start.seed).next()),
       applied_(start.applied),
       deadlines_({.checkpoint_interval =
                       shared.config.lease_checkpoint ? kCheckpointInterval : base::Duration(0)}),
@@ -68,16 +78,30 @@ RaftDriver::RaftDriver(env::Lane& lane, Shared& shared, Start start)
   shared_.progress.term = start.hard_state.term;
 }
 
-void RaftDriver::connect(env::Channel<AppendWork>* log, env::Channel<ApplyWork>* apply) {
+void RaftDriver::connect(env::Channel<AppendWork>* log, env::Channel<ApplyWork>* apply,
+                         Peers* peers) {
   log_ = log;
   apply_ = apply;
+  peers_ = peers;
 }
 
 void RaftDriver::start() {
   lane_.after(shared_.config.tick, [this] { tick(); });
   lane_.after(kLeaseScanInterval, [this] { scan_leases(); });
+  follow_members();
   maybe_campaign();
+  if (!alone_ && shared_.config.election_tick_advance) hurry_first_election(kPeersPolls);
   pump();
+}
+
+// Whoever has been down need not wait for a whole election timeout once the others are there.
+void RaftDriver::hurry_first_election(int polls_left) {
+  if (stopped_ || polls_left == 0 || peers_ == nullptr) return;
+  if (peers_->transport().active_peers() > 1) {
+    for (std::uint32_t i = 2; i < shared_.config.election_ticks; i++) node_.tick();
+    return pump();
+  }
+  lane_.after(kPeersPollInterval, [this, polls_left] { hurry_first_election(polls_left - 1); });
 }
 
 void RaftDriver::stop() {
@@ -107,6 +131,14 @@ void RaftDriver::on_events(std::vector<RaftEvent> events) {
   for (RaftEvent& event : events) {
     std::visit([this](auto& one) { on(std::move(one)); }, event);
   }
+  flush_proposals();
+  pump();
+}
+
+void RaftDriver::on_messages(std::vector<raft::Message> messages) {
+  if (stopped_) return;
+  // What the core cannot use (a proposal without a leader, an answer of a stranger) is dropped.
+  for (raft::Message& message : messages) MAYBE(node_.step(std::move(message)).ok());
   flush_proposals();
   pump();
 }
@@ -152,7 +184,10 @@ void RaftDriver::on(AppliedNotice event) {
     // What cannot be is refused by apply, and then carries node 0.
     CHECK(node_.apply_conf_change(one.change).ok());
   }
-  if (!event.conf_changes.empty()) look_around();
+  if (!event.conf_changes.empty()) {
+    look_around();
+    follow_members();
+  }
   deliver(std::move(event.responses));
   applied_ = event.applied;
   if (event.new_leader_term == node_.term() && leads()) promote_leases();
@@ -194,21 +229,53 @@ void RaftDriver::on(SnapshotSaved event) {
 
 void RaftDriver::on(OutOfSpace) { raise_no_space(); }
 
+void RaftDriver::on(PeerUnreachable event) { node_.report_unreachable(event.id); }
+
+void RaftDriver::on(SnapshotSent event) {
+  using enum raft::Node::SnapshotOutcome;
+  node_.report_snapshot(event.id, event.arrived ? kDelivered : kFailed);
+}
+
+// What storage and apply answer: to the core itself, or to others, now that it is true.
 void RaftDriver::deliver(std::vector<raft::Message> messages) {
   for (raft::Message& message : messages) {
-    CHECK_EQ(message.to, node_.id());  // there are no peers yet to send to
-    CHECK(node_.step(std::move(message)).ok());
+    if (message.to == node_.id()) {
+      CHECK(node_.step(std::move(message)).ok());
+    } else {
+      outgoing_.push_back(std::move(message));
+    }
   }
 }
 
 void RaftDriver::pump() {
   while (node_.has_ready()) hand_out(node_.take_ready());
   if (shared_.on_raft) shared_.on_raft(node_);
+  send_gathered();
+}
+
+void RaftDriver::send_gathered() {
+  if (outgoing_.empty()) return;
+  std::vector<raft::Message> messages = std::exchange(outgoing_, {});
+  if (peers_ != nullptr) peers_->send(std::move(messages));
+}
+
+void RaftDriver::send_snapshot(raft::Message message) {
+  // They cannot be sent yet: it waits until it hears that.
+  env::log_warn("a member needs a snapshot, which cannot be sent yet",
+                {{"to", membership::id_text(message.to)}});
+  node_.report_snapshot(message.to, raft::Node::SnapshotOutcome::kFailed);
 }
 
 void RaftDriver::hand_out(raft::Ready ready) {
+  if (leads()) shared_.progress.leading_term.store(node_.term(), std::memory_order_release);
   if (ready.soft_state) tell(*ready.soft_state);
-  CHECK(ready.messages.empty());  // no peers
+  for (raft::Message& message : ready.messages) {
+    if (message.type == raft::MessageType::kSnap) {
+      send_snapshot(std::move(message));
+    } else {
+      outgoing_.push_back(std::move(message));
+    }
+  }
   if (ready.append) {
     raft::AppendJob& job = *ready.append;
     if (job.snapshot) CHECK(storage_.apply_snapshot(*job.snapshot).ok());
@@ -237,15 +304,24 @@ void RaftDriver::hand_out(raft::Ready ready) {
     // wake.
     lane_.expect_soon();
   }
-  for (const raft::ReadState& read : ready.read_states) {
-    std::uint32_t front = 0;
-    std::uint64_t context = 0;
-    CHECK_EQ(read.context.size(), sizeof front + sizeof context);
-    std::memcpy(&front, read.context.data(), sizeof front);
-    std::memcpy(&context, read.context.data() + sizeof front, sizeof context);
-    shared_.fronts[front]->inbox().push_always(
-        ReadIndexAnswer{.context = context, .index = read.index});
-  }
+  for (const raft::ReadState& read : ready.read_states) answer_read(read);
+}
+
+// A leader keeps what all members ask in one table, and an
+// answer to a former life must not be taken for one to this.
+std::string RaftDriver::read_context(const ReadIndexRequest& request) const {
+  const ReadContext context{node_.id(), life_, request.front, request.context};
+  return {reinterpret_cast<const char*>(context.data()), sizeof context};
+}
+
+void RaftDriver::answer_read(const raft::ReadState& read) {
+  ReadContext context;
+  if (read.context.size() != sizeof context) return;
+  std::memcpy(context.data(), read.context.data(), sizeof context);
+  const auto [member, life, front, of_front] = context;
+  if (member != node_.id() || life != life_ || front >= shared_.fronts.size()) return;
+  shared_.fronts[front]->inbox().push_always(
+      ReadIndexAnswer{.context = of_front, .index = read.index});
 }
 
 void RaftDriver::tell(const raft::SoftState& state) {
@@ -267,6 +343,17 @@ void RaftDriver::look_around() {
   const raft::ConfState conf = node_.configuration().conf_state();
   only_voter_ = conf.voters == std::vector{node_.id()} && conf.voters_outgoing.empty();
   alone_ = only_voter_ && conf.learners.empty() && conf.learners_next.empty();
+}
+
+// The transport's peers are the members of the newest View, which shows what was applied.
+void RaftDriver::follow_members() {
+  const auto view = views_.get();
+  const membership::Roster& roster = *view->roster;
+  if (peers_ != nullptr) peers_->follow(roster);
+  if (!roster.is_removed(node_.id()) || shared_.is_removed) return;
+  lane_.after(kRemovedDelay, [this] {
+    if (!stopped_) shared_.removed();
+  });
 }
 
 void RaftDriver::maybe_campaign() {

@@ -1,9 +1,12 @@
 // RaftDriver: the jobs of the raft lane. Feeds the consensus core with ticks, proposals and what
-// storage and apply report, and hands out its duties: appends to the log lane, committed entries to
-// the apply lane. It also keeps what only the leader counts: the ends of leases.
+// storage, apply and the other members report, and hands out its duties: appends to the log lane,
+// committed entries to the apply lane, messages to the others. It also keeps what only the leader
+// counts: the ends of leases.
 //
 //   requests --propose--> Node --AppendWork--> LogWriter --Persisted--> Node --ApplyWork--> Applier
 //   --AppliedNotice--> Node
+//   others' messages --> Node --messages--> others; those that promise something only once what
+//   they promise is durable (ready.h)
 //
 // Invariants
 //   D1  A proposal is handed to the core once, or refused by a ProposalRefused, or dropped in
@@ -46,12 +49,14 @@ class RaftDriver {
   RaftDriver(const RaftDriver&) = delete;
   RaftDriver& operator=(const RaftDriver&) = delete;
 
-  // Wiring, before start.
-  void connect(env::Channel<AppendWork>* log, env::Channel<ApplyWork>* apply);
+  // Wiring, before start. `peers` may be nullptr where there never is anybody else.
+  void connect(env::Channel<AppendWork>* log, env::Channel<ApplyWork>* apply, Peers* peers);
 
   // What the channels of Shared deliver; on the raft lane.
   void on_requests(std::vector<FrontRequest> requests);
   void on_events(std::vector<RaftEvent> events);
+  // What the others say.
+  void on_messages(std::vector<raft::Message> messages);
 
   // Begins to tick. On the raft lane, once.
   void start();
@@ -71,14 +76,22 @@ class RaftDriver {
   void on(AppliedNotice event);
   void on(SnapshotSaved event);
   void on(OutOfSpace event);
+  void on(PeerUnreachable event);
+  void on(SnapshotSent event);
 
   void tick();
+  void hurry_first_election(int polls_left);
   void pump();
+  void send_gathered();
+  void send_snapshot(raft::Message message);
   void hand_out(raft::Ready ready);
   void tell(const raft::SoftState& state);
   void deliver(std::vector<raft::Message> messages);
   void flush_proposals();
   void look_around();
+  void follow_members();
+  std::string read_context(const ReadIndexRequest& request) const;
+  void answer_read(const raft::ReadState& read);
   void maybe_campaign();
   std::size_t log_bytes_max() const;
   void trim_log();
@@ -98,9 +111,13 @@ class RaftDriver {
   raft::Node node_;
   env::Channel<AppendWork>* log_ = nullptr;
   env::Channel<ApplyWork>* apply_ = nullptr;
+  Peers* peers_ = nullptr;
   RequestIds ids_;
+  // Makes what this life asks of a leader unlike what any other member or life asks.
+  const std::uint64_t life_;
 
   std::vector<Proposal> gathered_;       // of this turn
+  std::vector<raft::Message> outgoing_;  // of this turn, to others
   std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
   raft::HardState unsaved_state_;        // only commit moved: goes with the next append
   raft::Index applied_ = 0;

@@ -26,6 +26,7 @@ class RaftDriverTest : public ::testing::Test {
     shared_.config.snapshot_catchup_entries = 50;
     auto view = std::make_shared<View>();
     view->alarms = std::make_shared<const std::vector<apply::AlarmMember>>();
+    view->roster = std::make_shared<const membership::Roster>();
     shared_.views.publish(std::move(view));
     shared_.fronts.push_back(std::make_unique<Front>(host_.lane("io0"), 0, shared_));
   }
@@ -38,7 +39,7 @@ class RaftDriverTest : public ::testing::Test {
     driver_ = std::make_unique<RaftDriver>(
         raft_lane_, shared_,
         RaftDriver::Start{.snapshot = {.conf_state = {.voters = {kSelf}}}, .seed = 3});
-    driver_->connect(&log_, &apply_);
+    driver_->connect(&log_, &apply_, nullptr);
     shared_.to_raft = std::make_unique<env::Channel<FrontRequest>>(
         raft_lane_, 1000, [this](auto requests) { driver_->on_requests(std::move(requests)); });
     shared_.to_raft_events = std::make_unique<env::Channel<RaftEvent>>(
@@ -258,6 +259,7 @@ TEST_F(RaftDriverTest, ARevokedLeaseIsForgotten) {
 TEST_F(RaftDriverTest, LeasesOfAFormerLeaderBeginAnew) {
   auto view = std::make_shared<View>();
   view->alarms = std::make_shared<const std::vector<apply::AlarmMember>>();
+  view->roster = std::make_shared<const membership::Roster>();
   lease::Lessor lessor({});
   base::Batch batch;
   ASSERT_TRUE(lessor.grant(batch, 9, Seconds(10)).ok());

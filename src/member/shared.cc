@@ -8,6 +8,13 @@ namespace keelson::member {
 
 store::Store& Shared::store() { return store_keeper->store(); }
 
+void Shared::removed() {
+  if (is_removed.exchange(true)) return;
+  fronts.front()->lane().post([this] {
+    if (on_removed) on_removed();
+  });
+}
+
 namespace {
 StopHandler stop_handler = nullptr;
 }  // namespace

@@ -30,6 +30,7 @@ namespace keelson::member {
 
 class Applier;
 class Front;
+class Peers;
 class StoreKeeper;
 
 struct Identity {
@@ -43,6 +44,7 @@ struct Progress {
   std::atomic<raft::Index> applied{0};            // apply
   std::atomic<raft::Term> term{0};                // raft
   std::atomic<raft::NodeId> leader{raft::kNone};  // raft
+  std::atomic<raft::Term> leading_term{0};        // raft: in which this member led last
   std::atomic<bool> fatal{false};                 // whoever found durability in doubt
 };
 
@@ -62,6 +64,7 @@ struct Shared {
   std::vector<std::unique_ptr<Front>> fronts;  // by number
   std::vector<env::Lane*> workers;
   Applier* applier = nullptr;
+  Peers* peers = nullptr;
   env::Lane* log_lane = nullptr;
   env::Lane* apply_lane = nullptr;
   env::Lane* store_lane = nullptr;
@@ -75,6 +78,12 @@ struct Shared {
   // Shown the consensus core after each turn of the raft lane, likewise: for the watcher of its
   // invariants (raft/invariants.h).
   std::function<void(const raft::Node&)> on_raft;
+
+  // This member was removed from its cluster: it is to end, and its data is of no use any more.
+  // From any lane, any number of times.
+  void removed();
+  base::Function<void()> on_removed;  // runs once, on io[0]. Set before the lanes run.
+  std::atomic<bool> is_removed{false};
 
   env::Lane& any_worker() {
     return *workers[next_worker.fetch_add(1, std::memory_order_relaxed) % workers.size()];

@@ -88,8 +88,8 @@ std::string Node::start() {
   lives_++;
   story_.tell(name_, "starts, life {}", lives_);
   auto process = std::make_unique<Process>();
-  auto made = member::Member::make(options_.config, host_.disk(), host_.clock(), lanes(),
-                                   world_.random().next());
+  auto made = member::Member::make(options_.config, host_.disk(), host_.clock(), host_.network(),
+                                   lanes(), world_.random().next());
   if (!made) {
     story_.tell(name_, "does not start: {}", made.error().text);
     return made.error().text;

@@ -132,16 +132,26 @@ int run(ServerConfig config, const DataDirectory& directory) {
                   {{"signal", signal == SIGTERM ? "terminated" : "interrupt"}});
     server.stop([&over, signal] { over.set_value(signal); });
   };
+  const auto on_removed = [&] {
+    env::log_error("server error",
+                   {{"error", "the member has been permanently removed from the cluster"}});
+    env::log_error("data-dir used by this member must be removed");
+    if (std::exchange(stopping, true)) return;
+    server.stop([&over] { over.set_value(0); });
+  };
   runtime.start();
-  server.start([&] {
-    // Until now a signal simply ended the process, as it does etcd.
-    runtime.on_signals({SIGTERM, SIGINT}, lane, on_signal);
-    notify_init();
-  });
+  server.start(
+      [&] {
+        // Until now a signal simply ended the process, as it does etcd.
+        runtime.on_signals({SIGTERM, SIGINT}, lane, on_signal);
+        notify_init();
+      },
+      on_removed);
   const int signal = over.get_future().get();
   runtime.stop();
   server.log_closed();
-  end_by(signal);
+  if (signal != 0) end_by(signal);
+  std::_Exit(0);
 }
 
 int start(ServerConfig config) {

@@ -149,11 +149,14 @@ base::Result<void, std::string> Server::bind(const membership::Url& url, Port po
     }
     options.connections_max = *connections_max;
   }
-  auto listener = runtime_.network().listen(address, options, lanes_.io,
-                                            [this, port](std::unique_ptr<env::Stream> stream) {
-                                              IoLane& lane = lane_of(*stream);
-                                              lane.accept(port, std::move(stream));
-                                            });
+  // All that comes from other members belongs to the lane of the transport.
+  const std::vector<env::Lane*> transport_lane{lanes_.io.front()};
+  auto listener =
+      runtime_.network().listen(address, options, port == Port::kPeer ? transport_lane : lanes_.io,
+                                [this, port](std::unique_ptr<env::Stream> stream) {
+                                  IoLane& lane = lane_of(*stream);
+                                  lane.accept(port, std::move(stream));
+                                });
   if (!listener) return fail(listen_error(address, listener.error()));
   auto& listeners = port == Port::kClient ? client_listeners_ : other_listeners_;
   listeners.push_back(*std::move(listener));
@@ -163,7 +166,7 @@ base::Result<void, std::string> Server::bind(const membership::Url& url, Port po
 base::Result<void, std::string> Server::boot(bool initialized) {
   env::log_info("bootstrapping cluster");
   auto member = member::Member::make(config_.member, runtime_.file_system(), runtime_.clock(),
-                                     lanes_, std::random_device{}());
+                                     runtime_.network(), lanes_, std::random_device{}());
   if (!member) {
     env::log_error("bootstrap failed", {{"error", member.error().text}});
     return fail(member.error().text);
@@ -192,7 +195,7 @@ Server::IoLane& Server::lane_of(env::Stream& stream) {
   return **it;
 }
 
-void Server::start(base::Job on_ready) {
+void Server::start(base::Job on_ready, base::Job on_removed) {
   env::log_info(
       "now serving peer/client/metrics",
       {{"local-member-id", membership::id_text(member_->identity().member_id)},
@@ -207,7 +210,7 @@ void Server::start(base::Job on_ready) {
   for (const auto& url : config_.listen_peer_urls) {
     env::log_info("serving peer traffic", {{"address", url.host}});
   }
-  member_->start([this, on_ready = std::move(on_ready)]() mutable {
+  auto serve = [this, on_ready = std::move(on_ready)]() mutable {
     on_every_lane(
         [](IoLane& lane, base::Job done) {
           lane.serve_clients();
@@ -217,7 +220,8 @@ void Server::start(base::Job on_ready) {
           log_ready();
           lanes_.io.front()->post(std::move(on_ready));
         });
-  });
+  };
+  member_->start(std::move(serve), std::move(on_removed));
 }
 
 void Server::log_ready() const {

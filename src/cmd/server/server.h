@@ -36,8 +36,9 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Begins to work once the runtime runs. `on_ready` runs on io[0] when clients are served.
-  void start(base::Job on_ready);
+  // Begins to work once the runtime runs. `on_ready` runs on io[0] when clients are served,
+  // `on_removed` there if the cluster has removed this member: the server is to be stopped then.
+  void start(base::Job on_ready, base::Job on_removed);
   // On io[0], once. `done` runs on a lane.
   void stop(base::Job done);
 

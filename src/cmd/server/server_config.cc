@@ -208,6 +208,7 @@ Checked take_timing(const FlagValues& values, member::Config& member) {
   member.tick = base::Milliseconds(heartbeat);
   member.election_ticks = static_cast<std::uint32_t>(election / heartbeat);
   member.pre_vote = values.flag("pre-vote");
+  member.election_tick_advance = values.flag("initial-election-tick-advance");
   return {};
 }
 
@@ -412,6 +413,9 @@ base::Result<ServerConfig, std::string> make_server_config(const FlagValues& val
   }
   RETURN_IF_ERROR(check_tls(values));
   for (const std::string_view flag : {"raft-read-timeout", "raft-write-timeout"}) {
+    auto& timeout =
+        flag == "raft-read-timeout" ? member.raft_read_timeout : member.raft_write_timeout;
+    timeout = std::max(values.duration(flag), kRaftTimeoutMin);
     if (values.duration(flag) >= kRaftTimeoutMin) continue;
     config.warnings.push_back(fmt::format("{} increased to minimum value: 5s", flag));
   }

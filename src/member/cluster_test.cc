@@ -1,0 +1,244 @@
+// Three members in the simulated world: they find a leader, replicate, read what was answered, and
+// survive the loss of any one of them.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "env/simulated/world.h"
+#include "http/server.h"
+#include "member/member.h"
+#include "member/peers.h"
+
+namespace keelson::member {
+namespace {
+
+using base::Milliseconds;
+using base::Seconds;
+using env::simulated::Disk;
+
+constexpr std::uint32_t kPutField = 4;
+constexpr base::Duration kElectionTimeout = Seconds(1);
+
+// What the peer port serves here: the transport alone.
+class TransportOnly final : public http::RequestRouter {
+ public:
+  explicit TransportOnly(Peers& peers) : peers_(peers) {}
+  http::Route route(const http::Request& head) override { return peers_.transport().route(head); }
+
+ private:
+  Peers& peers_;
+};
+
+// One member and its host.
+class Machine {
+ public:
+  Machine(env::simulated::World& world, const std::string& name, const std::string& cluster)
+      : world_(world), host_(world.host(name)) {
+    config_.name = name;
+    config_.data_dir = "/data";
+    config_.advertise_peer_urls = *membership::parse_url_list("http://" + name + ":2380");
+    config_.advertise_client_urls = {"http://" + name + ":2379"};
+    config_.initial_cluster = *membership::parse_initial_cluster(cluster);
+    config_.store.reserve = false;
+    config_.store.segment_bytes = 64 * 1024;
+    config_.wal_segment_bytes = 64 * 1024;
+    start();
+  }
+  ~Machine() {
+    if (up()) kill(Disk::Crash::kKeepAll);
+  }
+
+  void start() {
+    auto made = Member::make(config_, host_.disk(), host_.clock(), host_.network(),
+                             {.io = {&host_.lane("io0"), &host_.lane("io1")},
+                              .raft = &host_.lane("raft"),
+                              .log = &host_.lane("log"),
+                              .apply = &host_.lane("apply"),
+                              .store = &host_.lane("store"),
+                              .workers = {&host_.lane("worker0")}},
+                             world_.random().next());
+    ASSERT_TRUE(made.ok()) << made.error().text;
+    member_ = *std::move(made);
+    router_ = std::make_unique<TransportOnly>(*member_->shared().peers);
+    server_ = std::make_unique<http::Server>(host_.lane("io0"),
+                                             http::ServerOptions{.access = {.applies = false}},
+                                             nullptr, router_.get());
+    auto listener = host_.network().listen(
+        host_.name() + ":2380", {}, {&host_.lane("io0")},
+        [this](std::unique_ptr<env::Stream> stream) { server_->accept(std::move(stream)); });
+    ASSERT_TRUE(listener.ok());
+    listener_ = *std::move(listener);
+    ready_ = false;
+    member_->start([this] { ready_ = true; });
+  }
+  void kill(Disk::Crash mode) {
+    host_.kill(mode);
+    listener_.reset();
+    server_.reset();
+    router_.reset();
+    member_.reset();
+  }
+  void start_again() {
+    host_.start();
+    start();
+  }
+
+  bool up() const { return member_ != nullptr; }
+  bool ready() const { return up() && ready_; }
+  bool leads() const { return up() && member_->shared().progress.leader == id(); }
+  raft::NodeId leader() const { return member_->shared().progress.leader; }
+  raft::NodeId id() const { return member_->identity().member_id; }
+  const std::string& name() const { return host_.name(); }
+  Front& front(std::size_t lane = 0) { return member_->front(lane); }
+
+  // Asks for it; whether it was answered is in what comes back.
+  struct Answer {
+    bool done = false;
+    std::string text;
+  };
+  std::shared_ptr<Answer> put(const std::string& key, std::size_t lane = 0) {
+    etcdserverpb::PutRequest request;
+    request.set_key(key);
+    request.set_value(name());
+    auto answer = std::make_shared<Answer>();
+    front(lane).lane().post([this, lane, answer, bytes = request.SerializeAsString()] {
+      front(lane).propose(kPutField, bytes, [answer](base::Result<Reply, Failure> reply) {
+        *answer = {true, reply ? fmt::format("{}", reply->revision) : "failed"};
+      });
+    });
+    return answer;
+  }
+  // The revision that a linearizable read sees.
+  std::shared_ptr<Answer> read(std::size_t lane = 0) {
+    auto answer = std::make_shared<Answer>();
+    front(lane).lane().post([this, lane, answer] {
+      front(lane).barrier([answer](base::Result<std::shared_ptr<const View>, Errc> view) {
+        *answer = {true, view ? fmt::format("{}", (*view)->keys.revision) : "failed"};
+      });
+    });
+    return answer;
+  }
+  std::int64_t revision() const { return member_->shared().views.load()->keys.revision; }
+
+ private:
+  env::simulated::World& world_;
+  env::simulated::Host& host_;
+  Config config_;
+  std::unique_ptr<Member> member_;
+  std::unique_ptr<TransportOnly> router_;
+  std::unique_ptr<http::Server> server_;
+  std::unique_ptr<env::Listener> listener_;
+  bool ready_ = false;
+};
+
+class ClusterTest : public ::testing::TestWithParam<std::uint64_t> {
+ protected:
+  ClusterTest() : world_(GetParam()) {
+    set_stop_handler([](std::string_view) { throw env::simulated::ProcessExit{}; });
+    const std::string cluster = "n1=http://n1:2380,n2=http://n2:2380,n3=http://n3:2380";
+    for (const std::string name : {"n1", "n2", "n3"}) {
+      machines_.push_back(std::make_unique<Machine>(world_, name, cluster));
+    }
+    EXPECT_TRUE(world_.run_until([this] { return all_ready(); }, Seconds(20)));
+  }
+  ~ClusterTest() override {
+    machines_.clear();
+    set_stop_handler(nullptr);
+  }
+
+  bool all_ready() const {
+    return std::all_of(machines_.begin(), machines_.end(),
+                       [](const auto& machine) { return machine->ready(); });
+  }
+  // The one that leads as far as a majority knows; nullptr: none does.
+  Machine* leader() {
+    std::map<raft::NodeId, int> votes;
+    for (const auto& machine : machines_) {
+      if (machine->up()) votes[machine->leader()]++;
+    }
+    for (const auto& machine : machines_) {
+      if (machine->leads() && votes[machine->id()] >= 2) return machine.get();
+    }
+    return nullptr;
+  }
+  Machine& other_than(const Machine& one) {
+    for (const auto& machine : machines_) {
+      if (machine.get() != &one && machine->up()) return *machine;
+    }
+    return *machines_.front();
+  }
+  std::string wait(const std::shared_ptr<Machine::Answer>& answer,
+                   base::Duration limit = Seconds(20)) {
+    world_.run_until([&] { return answer->done; }, limit);
+    return answer->done ? answer->text : "nothing";
+  }
+  // Tried again until it is done, as clients do.
+  std::string put(Machine& machine, const std::string& key) {
+    for (int i = 0; i < 10; i++) {
+      if (const std::string text = wait(machine.put(key)); text != "failed") return text;
+    }
+    return "failed";
+  }
+
+  env::simulated::World world_;
+  std::vector<std::unique_ptr<Machine>> machines_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ClusterTest, ::testing::Range<std::uint64_t>(1, 9));
+
+TEST_P(ClusterTest, WhatOneAnsweredAllOthersRead) {
+  ASSERT_NE(leader(), nullptr);
+  std::int64_t revision = 1;
+  for (int i = 0; i < 12; i++) {
+    Machine& writer = *machines_[i % 3];
+    EXPECT_EQ(wait(writer.put(fmt::format("k{}", i), i % 2)), fmt::format("{}", ++revision));
+    for (const auto& reader : machines_) {
+      EXPECT_EQ(wait(reader->read(i % 2)), fmt::format("{}", revision)) << reader->name();
+    }
+  }
+}
+
+TEST_P(ClusterTest, TheLossOfTheLeaderIsOverSoonAndLosesNothing) {
+  ASSERT_EQ(put(*machines_[0], "before"), "2");
+  Machine& lost = *leader();
+  lost.kill(Disk::Crash::kLoseUnsynced);
+  const auto at = world_.now();
+  ASSERT_TRUE(world_.run_until([this] { return leader() != nullptr; }, Seconds(20)));
+  EXPECT_LE(world_.now() - at, 4 * kElectionTimeout);
+  Machine& rest = other_than(lost);
+  EXPECT_EQ(wait(rest.read()), "2");
+  EXPECT_EQ(put(rest, "between"), "3");
+  lost.start_again();
+  ASSERT_TRUE(world_.run_until([&] { return lost.ready(); }, Seconds(20)));
+  EXPECT_EQ(wait(lost.read()), "3");
+  EXPECT_EQ(put(lost, "after"), "4");
+}
+
+TEST_P(ClusterTest, ALeaderThatIsCutOffAnswersNoRead) {
+  Machine& old = *leader();
+  for (const auto& machine : machines_) {
+    if (machine.get() != &old) world_.cut_both(old.name(), machine->name());
+  }
+  const auto stale = old.read();
+  Machine& other = other_than(old);
+  EXPECT_EQ(put(other, "elsewhere"), "2");
+  EXPECT_NE(wait(stale), "1") << "read what was overtaken";
+  EXPECT_FALSE(old.leads()) << "check quorum";
+  world_.heal_all();
+  ASSERT_TRUE(world_.run_until([&] { return old.leader() == other.leader(); }, Seconds(20)));
+  EXPECT_EQ(put(old, "again"), "3");
+}
+
+TEST_P(ClusterTest, PowerLossOfAllKeepsWhatWasAnswered) {
+  for (int i = 0; i < 20; i++) {
+    ASSERT_EQ(put(*machines_[i % 3], fmt::format("k{}", i)), fmt::format("{}", i + 2));
+  }
+  for (const auto& machine : machines_) machine->kill(Disk::Crash::kRandom);
+  for (const auto& machine : machines_) machine->start_again();
+  ASSERT_TRUE(world_.run_until([this] { return all_ready(); }, Seconds(30)));
+  for (const auto& machine : machines_) EXPECT_EQ(wait(machine->read()), "21");
+}
+
+}  // namespace
+}  // namespace keelson::member

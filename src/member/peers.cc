@@ -1,0 +1,88 @@
+#include "member/peers.h"
+
+#include <utility>
+
+#include "env/log.h"
+
+namespace keelson::member {
+
+namespace {
+
+peer::Options options_of(const Shared& shared) {
+  const Config& config = shared.config;
+  return {.member_id = shared.identity.member_id,
+          .cluster_id = shared.identity.cluster_id,
+          .peer_urls = membership::to_texts(config.advertise_peer_urls),
+          .server_version = kServerVersion,
+          .dial_timeout = base::Seconds(1) + config.election_timeout(),
+          .read_timeout = config.raft_read_timeout,
+          .write_timeout = config.raft_write_timeout};
+}
+
+}  // namespace
+
+Peers::Peers(env::Lane& lane, Shared& shared, env::Network& network, Inboxes inboxes)
+    : shared_(shared),
+      inboxes_(inboxes),
+      views_(lane, shared.views),
+      connector_(peer::make_plain_connector(network)),
+      transport_(std::make_unique<peer::Transport>(lane, *connector_, options_of(shared), *this,
+                                                   nullptr)) {}
+
+Peers::~Peers() = default;
+
+void Peers::send(std::vector<raft::Message> messages) {
+  if (transport_->send(std::move(messages))) return;
+  for (const raft::Message& message : messages) {
+    shared_.to_raft_events->push_always(PeerUnreachable{message.to});
+  }
+}
+
+void Peers::follow(const membership::Roster& roster) {
+  base::OrderedMap<raft::NodeId, std::vector<std::string>> now;
+  for (const auto& member : roster.members) {
+    if (member.id != shared_.identity.member_id) now.emplace(member.id, member.peer_urls);
+  }
+  for (const auto& [id, urls] : known_) {
+    if (!now.contains(id)) transport_->remove_peer(id);
+  }
+  for (const auto& [id, urls] : now) {
+    const auto known = known_.find(id);
+    if (known == known_.end()) {
+      transport_->add_peer(id, urls);
+    } else if (known->second != urls) {
+      transport_->update_peer(id, urls);
+    }
+  }
+  known_ = std::move(now);
+}
+
+void Peers::stop() {
+  transport_->stop();
+  views_.drop();
+}
+
+bool Peers::is_removed(raft::NodeId id) const { return views_.get()->roster->is_removed(id); }
+
+bool Peers::receive(raft::Message message) {
+  auto* inbox = message.type == raft::MessageType::kProp ? inboxes_.proposals : inboxes_.messages;
+  return inbox->push(std::move(message));
+}
+
+base::Result<std::unique_ptr<peer::SnapshotSink>> Peers::open_snapshot(const raft::Message&) {
+  return base::fail(base::make_error(std::errc::function_not_supported,
+                                     "snapshots from other members are not there yet"));
+}
+
+void Peers::on_unreachable(raft::NodeId id) {
+  shared_.to_raft_events->push_always(PeerUnreachable{id});
+}
+
+void Peers::on_snapshot_sent(raft::NodeId id, peer::SnapshotOutcome outcome) {
+  shared_.to_raft_events->push_always(
+      SnapshotSent{id, outcome == peer::SnapshotOutcome::kFinished});
+}
+
+void Peers::on_member_removed(raft::NodeId) { shared_.removed(); }
+
+}  // namespace keelson::member
