@@ -14,6 +14,9 @@ namespace {
 constexpr std::size_t kBlobBytes = 32 * 1024;
 // Beyond it nothing more is sent until the client has taken what there is.
 constexpr std::size_t kUnsentBytesMax = std::size_t{1} << 20;
+// At most, but for a value that is longer: pieces made and not sent, and what a footer says of the
+// records of one segment.
+constexpr std::size_t kBytesHeld = std::size_t{16} << 20;
 // Of a client that takes less over the whole stream, patience for held Views aside.
 constexpr std::uint64_t kPaceMin = 64 * 1024;
 
@@ -82,7 +85,8 @@ struct SnapshotCall::Work {
   base::Result<std::vector<std::string>> messages{std::vector<std::string>()};
 };
 
-SnapshotCall::SnapshotCall(Context& context, http::Call& call) : RequestHandler(context, call) {}
+SnapshotCall::SnapshotCall(Context& context, http::Call& call)
+    : RequestHandler(context, call), share_(context.gathered) {}
 
 SnapshotCall::~SnapshotCall() {
   context_.front.lane().cancel(timer_);
@@ -90,6 +94,7 @@ SnapshotCall::~SnapshotCall() {
 }
 
 void SnapshotCall::run(std::string_view) {
+  if (!share_.set(kBytesHeld)) return refuse(mvcc::Errc::kTooMuchMemory);
   begun_ = context_.front.lane().clock().now();
   waiting_ = context_.front.on_state(
       [this](std::shared_ptr<const member::View> view, store::Store& store) -> base::Job {

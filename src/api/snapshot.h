@@ -3,7 +3,8 @@
 //
 // Workers make it, some hundred KB at a time, and no more than a client takes: a slow one stops
 // the making, and is ended where its patience costs too much. Up to then its stream keeps the files
-// of the store that it has still to read.
+// of the store that it has still to read. What streams hold in memory has a budget together, which
+// they share with the ranges of their lane.
 #pragma once
 
 #include <memory>
@@ -37,6 +38,7 @@ class SnapshotCall : public RequestHandler<etcdserverpb::SnapshotRequest> {
   void look();
   void fail(const base::Error& error);
 
+  MemoryBudget::Share share_;
   std::shared_ptr<Work> work_;
   std::unique_ptr<member::HeldViews::Hold> hold_;  // while the plan needs the View
   base::TimePoint begun_;

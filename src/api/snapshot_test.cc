@@ -79,6 +79,19 @@ TEST(Snapshot, AClientThatDoesNotReadIsEnded) {
   EXPECT_LT(stream->messages.size(), 800u);
 }
 
+TEST(Snapshot, SoManyAtATimeAsThereIsMemoryFor) {
+  OneMember member([](member::Config& config) { config.gathered_bytes_max = 40 << 20; });
+  for (int i = 0; i < 10; i++) put(member, "k" + std::to_string(i), std::string(1'000'000, 'v'));
+  std::vector<std::unique_ptr<OneMember::Stream>> streams;
+  for (int i = 0; i < 3; i++) streams.push_back(ask(member, i == 2));
+  ASSERT_TRUE(member.run_until([&] { return streams[2]->end.has_value(); }));
+  EXPECT_EQ(streams[2]->end->code, http::StatusCode::kResourceExhausted);
+  member.on_client([&] { streams[0]->call.reset(); });
+  const auto next = ask(member);
+  ASSERT_TRUE(member.run_until([&] { return next->end.has_value(); }));
+  EXPECT_EQ(*next->end, http::Status{});
+}
+
 TEST(Snapshot, AClientThatGoesLeavesNothingBehind) {
   OneMember member;
   for (int i = 0; i < 30; i++) put(member, "k" + std::to_string(i), std::string(1'000'000, 'v'));

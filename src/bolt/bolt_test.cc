@@ -115,9 +115,12 @@ TEST_F(BoltTest, WhatIsWrittenIsRead) {
 TEST_F(BoltTest, EveryNumberOfKeysMakesAWholeTree) {
   Content content{{"key", {}}, {"meta", {{"consistent_index", "12345678"}}}};
   for (int count = 0; count < 1200; count++) {
-    const auto read = read_all(file(file_of(content, 1024)));
-    ASSERT_TRUE(read.ok()) << count << " keys: " << read.error().message();
-    ASSERT_EQ(*read, content);
+    // One by one where pages and heights begin.
+    if (count < 100 || count % 8 == 0) {
+      const auto read = read_all(file(file_of(content, 1024)));
+      ASSERT_TRUE(read.ok()) << count << " keys: " << read.error().message();
+      ASSERT_EQ(*read, content);
+    }
     content["key"][fmt::format("{:05}", count)] = std::string(30, 'v');
   }
 }
@@ -258,14 +261,14 @@ TEST_F(BoltTest, NoFlippedBitsEndTheProcess) {
   const std::string good = file_of(content, 1024);
   base::Random random(7);
   std::size_t refused = 0;
-  for (int round = 0; round < 3000; round++) {
+  for (int round = 0; round < 1500; round++) {
     std::string bytes = good;
     for (std::uint64_t flips = 1 + random.below(3); flips > 0; flips--) {
       bytes[random.below(bytes.size())] ^= static_cast<char>(1 << random.below(8));
     }
     refused += read_all(file(bytes)).ok() ? 0 : 1;
   }
-  EXPECT_GT(refused, 300u);
+  EXPECT_GT(refused, 150u);
 }
 
 // A branch that names itself.
