@@ -47,14 +47,13 @@ bool is_response(MessageType type) {
   }
 }
 
-// Speaks for a term; a zero there would pass by all rules about terms.
+// Speaks for a term; a zero there would pass by all rules about terms. Snapshots and answers may
+// come without: what they say, of what is committed, holds in all terms.
 bool needs_term(MessageType type) {
   switch (type) {
     case MessageType::kApp:
-    case MessageType::kAppResp:
     case MessageType::kVote:
     case MessageType::kVoteResp:
-    case MessageType::kSnap:
     case MessageType::kHeartbeat:
     case MessageType::kHeartbeatResp:
     case MessageType::kTimeoutNow:
@@ -103,10 +102,7 @@ Result<> Node::step(Message message) {
 
 // What no correct peer sends is refused before anything is touched.
 Result<> Node::check(const Message& message) const {
-  // Before anybody has a term, somebody's snapshot may come without, and so may the answer to it.
-  const bool before_all_terms =
-      term_ == 0 && (message.type == MessageType::kSnap || message.type == MessageType::kAppResp);
-  bool ok = message.term != 0 || !needs_term(message.type) || before_all_terms;
+  bool ok = message.term != 0 || !needs_term(message.type);
   // It would follow itself, or nobody.
   if (from_a_leader(message.type)) ok = ok && message.from != kNone && message.from != id();
   switch (message.type) {
@@ -115,8 +111,8 @@ Result<> Node::check(const Message& message) const {
       break;
     case MessageType::kAppResp:
       // Nobody has more of this term's log than its leader.
-      ok = ok && !(role() == Role::kLeader && message.term == term_ && !message.reject &&
-                   message.index > log_.last_index());
+      ok = ok && !(role() == Role::kLeader && (message.term == term_ || message.term == 0) &&
+                   !message.reject && message.index > log_.last_index());
       // It never refuses itself anything.
       ok = ok && !(message.from == id() && message.reject);
       break;

@@ -19,6 +19,7 @@ type generator struct {
 	random *rand.Rand
 	theme  theme
 	async  bool
+	adopts bool // what nodes are restored from; else they only have an old state, as in etcd's own scripts
 	steps  []step
 	ended  string // why the script is over, if something else than its length
 }
@@ -38,6 +39,7 @@ const (
 func generate(seed uint64, commands int) ([]step, string) {
 	g := &generator{environment: newEnvironment(), random: rand.New(rand.NewPCG(seed, 0x6b65656c))}
 	g.theme = theme(g.one(int(themes)))
+	g.adopts = g.one(2) == 0
 	g.found()
 	if g.ended != "" {
 		panic(g.ended) // options that etcd's raft refuses
@@ -174,7 +176,7 @@ func (g *generator) options() string {
 // act does one thing, as often as it is listed here by its weight.
 func (g *generator) act() {
 	for i := range g.Nodes {
-		if n := &g.Nodes[i]; index(snapshotOf(n)) > index(newest(n)) {
+		if n := &g.Nodes[i]; g.adopts && index(snapshotOf(n)) > index(newest(n)) {
 			g.do("adopt-snapshot %d", i+1)
 			return
 		}
