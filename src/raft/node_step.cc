@@ -120,6 +120,8 @@ Result<> Node::check(const Message& message) const {
       ok = ok && message.from != id();
       break;
     case MessageType::kSnap:
+      // A candidate would follow its sender, into no term.
+      ok = ok && (message.term != 0 || !std::holds_alternative<Candidate>(role_));
       ok = ok && (!message.snapshot || message.snapshot->metadata.index <= log_.committed() ||
                   restore_configuration(message.snapshot->metadata.conf_state).ok());
       break;
