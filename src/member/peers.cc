@@ -25,9 +25,13 @@ Peers::Peers(env::Lane& lane, Shared& shared, env::Network& network, Inboxes inb
     : shared_(shared),
       inboxes_(inboxes),
       views_(lane, shared.views),
+      metrics_(*shared.metrics.registry, shared.identity.member_id),
       connector_(peer::make_plain_connector(network)),
       transport_(std::make_unique<peer::Transport>(lane, *connector_, options_of(shared), *this,
-                                                   nullptr)) {}
+                                                   &metrics_)) {
+  metrics_.watch(*transport_);
+  shared.metrics.collectables.push_back(&metrics_);
+}
 
 Peers::~Peers() = default;
 

@@ -19,6 +19,7 @@
 #include "env/channel.h"
 #include "env/lane.h"
 #include "env/stream.h"
+#include "member/peer_metrics.h"
 #include "member/shared.h"
 #include "peer/transport.h"
 
@@ -58,6 +59,7 @@ class Peers final : public peer::Handler {
   Shared& shared_;
   const Inboxes inboxes_;
   mutable ViewCache views_;
+  PeerMetrics metrics_;
   std::unique_ptr<peer::Connector> connector_;
   std::unique_ptr<peer::Transport> transport_;
   base::OrderedMap<raft::NodeId, std::vector<std::string>> known_;  // the raft lane's
