@@ -43,6 +43,7 @@ class Machine {
     config_.store.reserve = false;
     config_.store.segment_bytes = 64 * 1024;
     config_.wal_segment_bytes = 64 * 1024;
+    config_.snapshot_catchup_entries = 20;
     start();
   }
   ~Machine() {
@@ -181,6 +182,13 @@ class ClusterTest : public ::testing::TestWithParam<std::uint64_t> {
     return "failed";
   }
 
+  std::string read(Machine& machine) {
+    for (int i = 0; i < 10; i++) {
+      if (const std::string text = wait(machine.read()); text != "failed") return text;
+    }
+    return "failed";
+  }
+
   env::simulated::World world_;
   std::vector<std::unique_ptr<Machine>> machines_;
 };
@@ -228,6 +236,56 @@ TEST_P(ClusterTest, ALeaderThatIsCutOffAnswersNoRead) {
   world_.heal_all();
   ASSERT_TRUE(world_.run_until([&] { return old.leader() == other.leader(); }, Seconds(20)));
   EXPECT_EQ(put(old, "again"), "3");
+}
+
+// A member too far behind gets the state of the leader, and what was written meanwhile.
+TEST_P(ClusterTest, WhoeverWasAwayTooLongGetsASnapshot) {
+  ASSERT_EQ(put(*machines_[0], "before"), "2");
+  Machine& away = other_than(*leader());
+  away.kill(Disk::Crash::kRandom);
+  for (int i = 0; i < 300; i++) {
+    ASSERT_EQ(put(*leader(), fmt::format("k{}", i % 40)), fmt::format("{}", i + 3));
+  }
+  away.start_again();
+  const auto old = away.revision();
+  ASSERT_LT(old, 10);
+  ASSERT_TRUE(
+      world_.run_until([&] { return away.ready() && away.revision() == 302; }, Seconds(30)));
+  EXPECT_EQ(read(away), "302");
+  EXPECT_EQ(put(away, "after"), "303");
+  // It is as good a member as any, and starts as one.
+  away.kill(Disk::Crash::kRandom);
+  away.start_again();
+  ASSERT_TRUE(world_.run_until([&] { return away.ready(); }, Seconds(30)));
+  EXPECT_EQ(read(away), "303");
+  for (const auto& machine : machines_) {
+    if (machine.get() != &away) {
+      machine->kill(Disk::Crash::kRandom);
+      machine->start_again();
+    }
+  }
+  ASSERT_TRUE(world_.run_until([this] { return leader() != nullptr && all_ready(); }, Seconds(30)));
+  EXPECT_EQ(read(away), "303");
+}
+
+// Power fails while the snapshot comes, is staged, recorded or installed: whatever was left, a
+// start goes on from it.
+TEST_P(ClusterTest, ASnapshotThatIsInterruptedIsTakenLater) {
+  ASSERT_EQ(put(*machines_[0], "before"), "2");
+  Machine& away = other_than(*leader());
+  away.kill(Disk::Crash::kRandom);
+  for (int i = 0; i < 200; i++) {
+    ASSERT_EQ(put(*leader(), fmt::format("k{}", i % 40)), fmt::format("{}", i + 3));
+  }
+  for (int i = 0; i < 30; i++) {
+    away.start_again();
+    world_.run_for(Milliseconds(static_cast<std::int64_t>(world_.random().below(1500))));
+    away.kill(i % 2 == 0 ? Disk::Crash::kRandom : Disk::Crash::kLoseUnsynced);
+  }
+  away.start_again();
+  ASSERT_TRUE(
+      world_.run_until([&] { return away.ready() && away.revision() == 202; }, Seconds(60)));
+  EXPECT_EQ(read(away), "202");
 }
 
 TEST_P(ClusterTest, PowerLossOfAllKeepsWhatWasAnswered) {

@@ -282,8 +282,8 @@ class DbTransferTest : public DbFileTest {
     return *std::move(made);
   }
   std::unique_ptr<DbSink> make_sink(raft::Index index) {
-    return std::make_unique<DbSink>(lane(), host_.lane("worker0"), host_.disk(), paths_, index,
-                                    options_, coming_);
+    return std::make_unique<DbSink>(lane(), host_.lane("worker0"), host_.disk(), paths_,
+                                    DbSink::Wanted{.index = index}, options_, coming_);
   }
   base::SharedBytes next(DbSource& source) {
     std::optional<base::SharedBytes> piece;
@@ -317,7 +317,7 @@ class DbTransferTest : public DbFileTest {
   Config other_;
   Paths paths_;
   store::Options options_;
-  std::atomic<bool> coming_ = false;
+  std::shared_ptr<std::atomic<bool>> coming_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 TEST_F(DbTransferTest, BecomesAStagedStoreOfTheSameContent) {
@@ -339,7 +339,7 @@ TEST_F(DbTransferTest, BecomesAStagedStoreOfTheSameContent) {
   sink.reset();
   const std::string staged = staged_path(paths_, made.snapshot.metadata.index);
   EXPECT_EQ(left(), (std::vector<std::string>{"snap", staged.substr(staged.rfind('/') + 1)}));
-  EXPECT_FALSE(coming_);
+  EXPECT_FALSE(*coming_);
   auto opened = store::Store::open(host_.disk(), staged, options_).value();
   std::vector<std::string> keys;
   ASSERT_TRUE(opened.store
@@ -376,7 +376,8 @@ TEST_F(DbTransferTest, TakesThePlaceOfTheStateOfARunningMember) {
   const raft::Index index = made.snapshot.metadata.index;
   ASSERT_GT(index, before->applied_index);
   const Paths paths = Paths::of(follower->config());
-  DbSink sink(lane(), host.lane("worker0"), host.disk(), paths, index, options_, coming_);
+  DbSink sink(lane(), host.lane("worker0"), host.disk(), paths, {.index = index}, options_,
+              coming_);
   for (auto piece = next(*made.source); !piece.empty(); piece = next(*made.source)) {
     ASSERT_EQ(write(sink, piece), "");
   }
@@ -432,7 +433,7 @@ TEST_F(DbTransferTest, ABrokenTransferLeavesNothing) {
     other.reset();
   });
   EXPECT_EQ(left(), std::vector<std::string>{"snap"});
-  EXPECT_FALSE(coming_);
+  EXPECT_FALSE(*coming_);
 }
 
 TEST_F(DbTransferTest, ATornFileIsRefused) {
@@ -444,7 +445,7 @@ TEST_F(DbTransferTest, ATornFileIsRefused) {
   EXPECT_NE(finish(*sink), "");
   sink.reset();
   EXPECT_EQ(left(), std::vector<std::string>{"snap"});
-  EXPECT_FALSE(coming_);
+  EXPECT_FALSE(*coming_);
 }
 
 TEST_F(DbTransferTest, RoomIsAskedForWithTheFirstPage) {

@@ -76,19 +76,20 @@ void DbSource::next(base::Function<void(Piece)> done) {
 
 class DbSink::Work {
  public:
-  Work(env::FileSystem& files, const Paths& paths, raft::Index index, store::Options options,
-       std::atomic<bool>& coming)
-      : is_only_(!coming.exchange(true)),
-        coming_flag_(coming),
+  Work(env::FileSystem& files, const Paths& paths, Wanted wanted, store::Options options,
+       std::shared_ptr<std::atomic<bool>> coming)
+      : is_only_(!coming->exchange(true)),
+        coming_flag_(std::move(coming)),
         files_(files),
         paths_(paths),
-        index_(index),
+        index_(wanted.index),
+        applied_(wanted.applied),
         options_(std::move(options)),
-        coming_(env::join_path(paths.snap, fmt::format("tmp-{:016x}.db", index))),
-        database_(wal::Snapshotter(files, paths.snap).database_path(index)) {}
+        coming_(env::join_path(paths.snap, fmt::format("tmp-{:016x}.db", wanted.index))),
+        database_(wal::Snapshotter(files, paths.snap).database_path(wanted.index)) {}
   ~Work() {
     if (file_ != nullptr) MAYBE(files_.remove(coming_).ok());
-    if (is_only_) coming_flag_.store(false);
+    if (is_only_) coming_flag_->store(false);
   }
 
   base::Result<> write(std::string_view bytes) {
@@ -97,6 +98,7 @@ class DbSink::Work {
           base::make_error(std::errc::device_or_resource_busy, "another snapshot is coming"));
     }
     if (file_ == nullptr) {
+      RETURN_IF_ERROR(remove_staged(files_, paths_, applied_));
       ASSIGN_OR_RETURN(file_, files_.open(coming_, env::OpenMode::kCreate));
       RETURN_IF_ERROR(file_->truncate(0));
     }
@@ -152,10 +154,10 @@ class DbSink::Work {
   }
 
   const bool is_only_;
-  std::atomic<bool>& coming_flag_;
+  const std::shared_ptr<std::atomic<bool>> coming_flag_;
   env::FileSystem& files_;
   const Paths paths_;
-  const raft::Index index_;
+  const raft::Index index_, applied_;
   const store::Options options_;
   const std::string coming_, database_;
   std::unique_ptr<env::File> file_;  // while it comes
@@ -164,10 +166,10 @@ class DbSink::Work {
 };
 
 DbSink::DbSink(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,
-               raft::Index index, store::Options options, std::atomic<bool>& coming)
+               Wanted wanted, store::Options options, std::shared_ptr<std::atomic<bool>> coming)
     : lane_(lane),
       worker_(worker),
-      work_(std::make_shared<Work>(files, paths, index, std::move(options), coming)) {}
+      work_(std::make_shared<Work>(files, paths, wanted, std::move(options), std::move(coming))) {}
 
 // The last of its jobs destroys what is on the worker, and removes a file that has not come whole.
 DbSink::~DbSink() {

@@ -49,11 +49,15 @@ class DbSource final : public peer::SnapshotSource {
 
 class DbSink final : public peer::SnapshotSink {
  public:
-  // For the message of a snapshot at `index`. `options` are those of the store to be, with an id of
-  // its own. One at a time for a directory: `coming` is true while there is one, and any other is
-  // refused. `files` and `coming` outlive what is under way.
+  struct Wanted {
+    raft::Index index = 0;    // of the snapshot's message
+    raft::Index applied = 0;  // here: what was staged up to there is of no use any more
+  };
+  // `options` are those of the store to be, with an id of its own. One at a time for a directory:
+  // `coming` is true while there is one, and any other is refused. `files` outlives what is under
+  // way.
   DbSink(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,
-         raft::Index index, store::Options options, std::atomic<bool>& coming);
+         Wanted wanted, store::Options options, std::shared_ptr<std::atomic<bool>> coming);
   ~DbSink() override;
 
   void write(base::SharedBytes bytes, Done done) override;

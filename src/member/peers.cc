@@ -1,8 +1,12 @@
 #include "member/peers.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
+#include "base/random.h"
 #include "env/log.h"
+#include "member/db_transfer.h"
 
 namespace keelson::member {
 
@@ -22,13 +26,15 @@ peer::Options options_of(const Shared& shared) {
 }  // namespace
 
 Peers::Peers(env::Lane& lane, Shared& shared, env::Network& network, Inboxes inboxes)
-    : shared_(shared),
+    : lane_(lane),
+      shared_(shared),
       inboxes_(inboxes),
       views_(lane, shared.views),
       metrics_(*shared.metrics.registry, shared.identity.member_id),
       connector_(peer::make_plain_connector(network)),
       transport_(std::make_unique<peer::Transport>(lane, *connector_, options_of(shared), *this,
-                                                   &metrics_)) {
+                                                   &metrics_)),
+      coming_(std::make_shared<std::atomic<bool>>(false)) {
   metrics_.watch(*transport_);
   shared.metrics.collectables.push_back(&metrics_);
 }
@@ -73,9 +79,24 @@ bool Peers::receive(raft::Message message) {
   return inbox->push(std::move(message));
 }
 
-base::Result<std::unique_ptr<peer::SnapshotSink>> Peers::open_snapshot(const raft::Message&) {
-  return base::fail(base::make_error(std::errc::function_not_supported,
-                                     "snapshots from other members are not there yet"));
+// One that raft would ignore is refused at once; its sender then finds out how far this member is.
+base::Result<std::unique_ptr<peer::SnapshotSink>> Peers::open_snapshot(
+    const raft::Message& message) {
+  const raft::Index index = message.snapshot ? message.snapshot->metadata.index : 0;
+  const raft::Index applied = shared_.progress.applied.load(std::memory_order_acquire);
+  if (index <= applied) {
+    return base::fail(base::make_error(
+        std::errc::invalid_argument,
+        fmt::format("a snapshot at {}, and entry {} is applied already", index, applied)));
+  }
+  const auto now = lane_.clock().wall_now();
+  const std::uint64_t id = base::Random(shared_.identity.member_id ^
+                                        static_cast<std::uint64_t>(now.time_since_epoch().count()))
+                               .next();
+  return std::make_unique<DbSink>(lane_, shared_.any_worker(), *shared_.files,
+                                  Paths::of(shared_.config),
+                                  DbSink::Wanted{.index = index, .applied = applied},
+                                  store_options(shared_.config, now, id, 0), coming_);
 }
 
 void Peers::on_unreachable(raft::NodeId id) {

@@ -11,6 +11,7 @@
 // lane (io[0]).
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,6 +43,8 @@ class Peers final : public peer::Handler {
   void follow(const membership::Roster& roster);
 
   peer::Transport& transport() { return *transport_; }
+  // The transport's.
+  env::Lane& lane() { return lane_; }
 
   // On its lane: nothing comes or goes any more.
   void stop();
@@ -56,12 +59,14 @@ class Peers final : public peer::Handler {
   void on_member_removed(raft::NodeId by) override;
 
  private:
+  env::Lane& lane_;
   Shared& shared_;
   const Inboxes inboxes_;
   mutable ViewCache views_;
   PeerMetrics metrics_;
   std::unique_ptr<peer::Connector> connector_;
   std::unique_ptr<peer::Transport> transport_;
+  const std::shared_ptr<std::atomic<bool>> coming_;                 // a snapshot is; one at a time
   base::OrderedMap<raft::NodeId, std::vector<std::string>> known_;  // the raft lane's
 };
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "env/log.h"
+#include "member/db_transfer.h"
 #include "member/front.h"
 #include "member/peers.h"
 
@@ -25,6 +26,10 @@ constexpr std::size_t kExpiriesPerScan = 200;
 constexpr raft::Index kExpiryLagMax = 2000;
 // Of entries on their way to one member; below what the transport keeps for it.
 constexpr std::uint64_t kInflightBytesMax = std::uint64_t{64} << 20;
+// Of the log in memory while a member takes a snapshot: so many times what it is otherwise.
+constexpr std::size_t kHeldFactor = 8;
+// A member that has taken one gets so long to ask for what follows. formats.md 7.1
+constexpr base::Duration kHeldForReceiver = base::Seconds(30);
 // Of entries that no majority has yet; beyond it proposals are dropped.
 constexpr std::uint64_t kUncommittedBytesMax = std::uint64_t{512} << 20;
 // How long, and how often, it is looked whether the others are there. raft.md 14
@@ -184,7 +189,7 @@ void RaftDriver::on(AppliedNotice event) {
     // What cannot be is refused by apply, and then carries node 0.
     CHECK(node_.apply_conf_change(one.change).ok());
   }
-  if (!event.conf_changes.empty()) {
+  if (!event.conf_changes.empty() || event.membership_changed) {
     look_around();
     follow_members();
   }
@@ -233,6 +238,11 @@ void RaftDriver::on(PeerUnreachable event) { node_.report_unreachable(event.id);
 
 void RaftDriver::on(SnapshotSent event) {
   using enum raft::Node::SnapshotOutcome;
+  if (event.arrived) {
+    sending_[event.id].until = lane_.clock().now() + kHeldForReceiver;
+  } else {
+    sending_.erase(event.id);
+  }
   node_.report_snapshot(event.id, event.arrived ? kDelivered : kFailed);
 }
 
@@ -260,10 +270,35 @@ void RaftDriver::send_gathered() {
 }
 
 void RaftDriver::send_snapshot(raft::Message message) {
-  // They cannot be sent yet: it waits until it hears that.
-  env::log_warn("a member needs a snapshot, which cannot be sent yet",
-                {{"to", membership::id_text(message.to)}});
-  node_.report_snapshot(message.to, raft::Node::SnapshotOutcome::kFailed);
+  const raft::NodeId to = message.to;
+  sending_[to] = {.index = message.snapshot->metadata.index, .until = std::nullopt};
+  if (peers_ == nullptr) return shared_.to_raft_events->push_always(SnapshotSent{to, false});
+  DbSource::make(shared_, peers_->lane(),
+                 [peers = peers_, &shared = shared_,
+                  message = std::move(message)](base::Result<DbSource::Made> made) mutable {
+                   if (!made) {
+                     env::log_warn(
+                         "failed to send database snapshot",
+                         {{"to", membership::id_text(message.to)}, {"error", made.error()}});
+                     return shared.to_raft_events->push_always(SnapshotSent{message.to, false});
+                   }
+                   message.snapshot = std::move(made->snapshot);
+                   peers->transport().send_snapshot(std::move(message), std::move(made->source));
+                 });
+}
+
+std::optional<raft::Index> RaftDriver::held_for_snapshots() {
+  const auto now = lane_.clock().now();
+  std::optional<raft::Index> held;
+  for (auto it = sending_.begin(); it != sending_.end();) {
+    if (it->second.until && *it->second.until <= now) {
+      it = sending_.erase(it);
+      continue;
+    }
+    held = std::min(held.value_or(it->second.index), it->second.index);
+    ++it;
+  }
+  return held;
 }
 
 void RaftDriver::hand_out(raft::Ready ready) {
@@ -372,13 +407,17 @@ std::size_t RaftDriver::log_bytes_max() const {
 void RaftDriver::trim_log() {
   const raft::Index first = storage_.first_index();
   const std::uint64_t keep = std::max<std::uint64_t>(shared_.config.snapshot_catchup_entries, 1);
+  const std::optional<raft::Index> held = held_for_snapshots();
   raft::Index to = 0;
   // A hundred entries at a time, as etcd does, so that a busy log is not trimmed with every batch.
   if (applied_ > keep && applied_ - keep >= first + 100) to = applied_ - keep;
-  if (storage_.bytes_held() > log_bytes_max()) {
+  if (held) to = std::min(to, *held);
+  if (storage_.bytes_held() > log_bytes_max() * (held ? kHeldFactor : 1)) {
     to = std::max(to, std::min(applied_, first + (applied_ - std::min(applied_, first)) / 2));
   }
   if (to < first || to > storage_.last_index()) return;
+  // What a member too far behind is told to wait for; made anew when it is sent.
+  MAYBE(storage_.create_snapshot(applied_, node_.configuration().conf_state(), {}).ok());
   CHECK(storage_.compact(to).ok());
 }
 

@@ -23,6 +23,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/containers.h"
 #include "env/channel.h"
 #include "env/lane.h"
 #include "lease/deadline_queue.h"
@@ -84,6 +85,7 @@ class RaftDriver {
   void pump();
   void send_gathered();
   void send_snapshot(raft::Message message);
+  std::optional<raft::Index> held_for_snapshots();
   void hand_out(raft::Ready ready);
   void tell(const raft::SoftState& state);
   void deliver(std::vector<raft::Message> messages);
@@ -118,6 +120,13 @@ class RaftDriver {
 
   std::vector<Proposal> gathered_;       // of this turn
   std::vector<raft::Message> outgoing_;  // of this turn, to others
+  // Snapshots on their way, and those that have arrived lately: whoever gets one goes on from
+  // there, so the log is kept from where it begins.
+  struct Sending {
+    raft::Index index = 0;
+    std::optional<base::TimePoint> until;  // it arrived
+  };
+  base::OrderedMap<raft::NodeId, Sending> sending_;
   std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
   raft::HardState unsaved_state_;        // only commit moved: goes with the next append
   raft::Index applied_ = 0;

@@ -290,6 +290,17 @@ base::Result<> remove_replaced(env::FileSystem& files, const Paths& paths) {
   return files.remove_all(old_path(paths));
 }
 
+base::Result<> remove_staged(env::FileSystem& files, const Paths& paths, raft::Index applied) {
+  ASSIGN_OR_RETURN(const auto names, files.list(paths.member));
+  for (const std::string& name : names) {
+    const auto index = staged_index(name);
+    if (index && *index <= applied) {
+      RETURN_IF_ERROR(files.remove_all(env::join_path(paths.member, name)));
+    }
+  }
+  return {};
+}
+
 base::Result<bool> complete_install(env::FileSystem& files, const Paths& paths,
                                     raft::Index newest) {
   ASSIGN_OR_RETURN(const auto staged, files.status(staged_path(paths, newest)));

@@ -88,6 +88,10 @@ base::Result<> install_staged(env::FileSystem& files, const Paths& paths, raft::
 // Removes the store that an install has replaced.
 base::Result<> remove_replaced(env::FileSystem& files, const Paths& paths);
 
+// Removes stores that were staged up to `applied` and not installed: raft had come further
+// meanwhile.
+base::Result<> remove_staged(env::FileSystem& files, const Paths& paths, raft::Index applied);
+
 // What a start does first: completes the install of the snapshot that the log ends up at, if one
 // was begun, and removes what is left of others. True if something was installed.
 base::Result<bool> complete_install(env::FileSystem& files, const Paths& paths, raft::Index newest);
