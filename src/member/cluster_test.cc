@@ -120,6 +120,7 @@ class Machine {
     });
     return answer;
   }
+  Disk& disk() { return host_.disk(); }
   std::int64_t revision() const { return member_->shared().views.load()->keys.revision; }
 
  private:
@@ -266,6 +267,27 @@ TEST_P(ClusterTest, WhoeverWasAwayTooLongGetsASnapshot) {
   }
   ASSERT_TRUE(world_.run_until([this] { return leader() != nullptr && all_ready(); }, Seconds(30)));
   EXPECT_EQ(read(away), "303");
+}
+
+// A member without room for a snapshot stays as it is, and takes one once there is room.
+TEST_P(ClusterTest, ASnapshotThatFindsNoRoomIsTakenLater) {
+  ASSERT_EQ(put(*machines_[0], "before"), "2");
+  Machine& away = other_than(*leader());
+  away.kill(Disk::Crash::kRandom);
+  for (int i = 0; i < 200; i++) {
+    ASSERT_EQ(put(*leader(), fmt::format("k{}", i % 40)), fmt::format("{}", i + 3));
+  }
+  away.start_again();
+  away.disk().set_capacity(std::uint64_t{1} << 40);
+  const auto space = away.disk().space("/data").value();
+  away.disk().set_capacity(space.total - space.available + 50'000);
+  world_.run_for(Seconds(10));
+  ASSERT_TRUE(away.up());
+  EXPECT_LT(away.revision(), 10);
+  away.disk().set_capacity(std::uint64_t{1} << 40);
+  ASSERT_TRUE(
+      world_.run_until([&] { return away.ready() && away.revision() == 202; }, Seconds(60)));
+  EXPECT_EQ(read(away), "202");
 }
 
 // Power fails while the snapshot comes, is staged, recorded or installed: whatever was left, a

@@ -30,6 +30,9 @@ constexpr std::uint64_t kInflightBytesMax = std::uint64_t{64} << 20;
 constexpr std::size_t kHeldFactor = 8;
 // A member that has taken one gets so long to ask for what follows. formats.md 7.1
 constexpr base::Duration kHeldForReceiver = base::Seconds(30);
+// After a snapshot did not arrive: one that is refused (no room) would else be laid out again with
+// every heartbeat.
+constexpr base::Duration kSnapshotRetry = base::Seconds(1);
 // Of entries that no majority has yet; beyond it proposals are dropped.
 constexpr std::uint64_t kUncommittedBytesMax = std::uint64_t{512} << 20;
 // How long, and how often, it is looked whether the others are there. raft.md 14
@@ -237,13 +240,16 @@ void RaftDriver::on(OutOfSpace) { raise_no_space(); }
 void RaftDriver::on(PeerUnreachable event) { node_.report_unreachable(event.id); }
 
 void RaftDriver::on(SnapshotSent event) {
-  using enum raft::Node::SnapshotOutcome;
   if (event.arrived) {
     sending_[event.id].until = lane_.clock().now() + kHeldForReceiver;
-  } else {
-    sending_.erase(event.id);
+    return node_.report_snapshot(event.id, raft::Node::SnapshotOutcome::kDelivered);
   }
-  node_.report_snapshot(event.id, event.arrived ? kDelivered : kFailed);
+  sending_.erase(event.id);
+  lane_.after(kSnapshotRetry, [this, id = event.id] {
+    if (stopped_) return;
+    node_.report_snapshot(id, raft::Node::SnapshotOutcome::kFailed);
+    pump();
+  });
 }
 
 // What storage and apply answer: to the core itself, or to others, now that it is true.
