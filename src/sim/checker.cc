@@ -173,6 +173,25 @@ void Checker::answer(const Operation& operation, const http::Status& status,
   stats_.answered++;
   if (!status.ok()) stats_.refused++;
   if (is_too_large(operation, status)) return;
+  if (!may_lag(operation)) return check_answer(operation, status, message);
+  Operation of_old_state = operation;
+  of_old_state.low = 0;
+  check_answer(of_old_state, status, message);
+}
+
+// What a member answers from what it has applied, without asking whether that is the newest.
+bool Checker::may_lag(const Operation& operation) const {
+  if (!limits_.lag) return false;
+  const std::string& method = operation.method;
+  if (method == "Range" || method == "RangeStream") {
+    return parse<etcdserverpb::RangeRequest>(operation.request).serializable();
+  }
+  return method == "HashKV" || method == "LeaseKeepAlive" || method == "LeaseTimeToLive" ||
+         method == "LeaseLeases";
+}
+
+void Checker::check_answer(const Operation& operation, const http::Status& status,
+                           std::string_view message) {
   if (operation.method == "Range") {
     if (status.code == StatusCode::kResourceExhausted && limits_.held_views) {
       return saw("a held View ended");

@@ -47,6 +47,7 @@ class Checker {
   struct Limits {
     bool quota = false;
     bool held_views = false;  // a slow reader may lose its View
+    bool lag = false;         // one of several members answers; what it has itself may be old
     std::size_t request_bytes = static_cast<std::size_t>(-1);
   };
   Checker(Model& model, Story& story, const env::Clock& clock)
@@ -76,6 +77,9 @@ class Checker {
 
  private:
   void check_write(const Operation& operation, const Answer& answer);
+  bool may_lag(const Operation& operation) const;
+  void check_answer(const Operation& operation, const http::Status& status,
+                    std::string_view message);
   bool lacks_space(const Operation& operation, const http::Status& status);
   bool is_too_large(const Operation& operation, const http::Status& status);
   void check_range(const Operation& operation, http::StatusCode code,

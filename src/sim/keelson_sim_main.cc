@@ -2,6 +2,7 @@
 //
 //   keelson-sim --seed 7 --aloud         one run, telling its story
 //   keelson-sim --seeds 500 --jobs 2     runs 1 to 500; each failure with its seed and last steps
+//   keelson-sim --members 3 --seeds 200  of clusters
 //   keelson-sim --seeds 400 --planted stale-view   must fail (KEELSON_PLANTED_BUGS=ON only)
 //
 // Each run of many has a process of its own, so that a crash or an endless loop is its seed's
@@ -20,6 +21,7 @@
 
 #include "base/planted.h"
 #include "env/log.h"
+#include "sim/cluster.h"
 #include "sim/simulation.h"
 
 namespace {
@@ -35,16 +37,17 @@ struct Flags {
   std::size_t jobs = 1;
   bool log = false;
   bool planted = false;  // a bug is planted: one failure is wanted, and enough
+  std::size_t members = 1;
 };
 
-const sim::Simulation* running = nullptr;
+const sim::Story* running = nullptr;
 std::uint64_t running_seed = 0;
 
 // For whoever aborts: a CHECK of the server, a sanitizer.
 void on_abort(int signal) {
   std::signal(signal, SIG_DFL);
   std::fprintf(stderr, "%s\nseed %llu: ended by signal %d (%s)\n",
-               running != nullptr ? running->story().tail().c_str() : "",
+               running != nullptr ? running->tail().c_str() : "",
                static_cast<unsigned long long>(running_seed), signal, strsignal(signal));
   std::raise(signal);
 }
@@ -53,10 +56,15 @@ bool run_one(const Flags& flags, std::uint64_t seed, bool print) {
   sim::RunOptions options = flags.run;
   options.seed = seed;
   running_seed = seed;
-  auto simulation = std::make_unique<sim::Simulation>(options);
-  running = simulation.get();
-  const sim::Verdict verdict = simulation->run();
-  running = nullptr;
+  const auto run = [](auto simulation) {
+    running = &simulation->story();
+    sim::Verdict verdict = simulation->run();
+    running = nullptr;
+    return verdict;
+  };
+  const sim::Verdict verdict =
+      flags.members == 1 ? run(std::make_unique<sim::Simulation>(options))
+                         : run(std::make_unique<sim::ClusterSimulation>(options, flags.members));
   if (!verdict.ok()) {
     const bool tell = !options.aloud && !flags.planted;
     fmt::print(stderr, "{}\nseed {}: {}\n", tell ? verdict.story : "", seed, verdict.violation);
@@ -84,8 +92,8 @@ int run_many(const Flags& flags) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
     failed++;
     if (flags.planted) return;
-    fmt::print("seed {} failed; again: keelson-sim --seed {} --calls {} --aloud\n", seed, seed,
-               flags.run.calls);
+    fmt::print("seed {} failed; again: keelson-sim --seed {} --calls {} --members {} --aloud\n",
+               seed, seed, flags.run.calls, flags.members);
   };
   for (std::uint64_t seed = flags.first; seed < flags.first + flags.seeds; seed++) {
     if (children.size() >= flags.jobs) reap();
@@ -107,7 +115,7 @@ int run_many(const Flags& flags) {
   fmt::print(stderr,
              "keelson-sim [--seed N] [--aloud] [--disk] [--log]   one run\n"
              "keelson-sim --seeds N [--first N] [--jobs N]   many\n"
-             "both: [--calls N] [--keep LINES] [--planted BUG]\n");
+             "both: [--members N] [--calls N] [--keep LINES] [--planted BUG]\n");
   std::exit(2);
 }
 
@@ -155,6 +163,8 @@ Flags parse(int argc, char** argv) {
       flags.jobs = number;
     } else if (flag == "--calls") {
       flags.run.calls = number;
+    } else if (flag == "--members") {
+      flags.members = number;
     } else if (flag == "--keep") {
       flags.run.keep = number;
     } else {

@@ -107,9 +107,23 @@ std::string Node::start() {
     process->apis.push_back(std::make_unique<api::LaneApi>(process->member->front(i),
                                                            *process->metrics, options_.server));
   }
+  if (options_.peers) listen_to_peers(*process);
   process_ = std::move(process);
   process_->member->start([this] { listen(); });
   return "";
+}
+
+// From the beginning: the others are needed to get ready.
+void Node::listen_to_peers(Process& process) {
+  process.peer_endpoints = std::make_unique<api::PeerEndpoints>(process.member->front(0));
+  process.peers = std::make_unique<http::Server>(host_.lane("io0"),
+                                                 http::ServerOptions{.access = {.applies = false}},
+                                                 nullptr, process.peer_endpoints.get());
+  auto listener = host_.network().listen(
+      name_ + ":2380", {}, {&host_.lane("io0")},
+      [this](std::unique_ptr<env::Stream> stream) { process_->peers->accept(std::move(stream)); });
+  CHECK(listener.ok());
+  process.peer_listener = *std::move(listener);
 }
 
 // A job of io0.
@@ -140,13 +154,23 @@ void Node::stop() {
         process_->apis[i]->stop(base::Seconds(7), [this, rest] {
           if (--*rest > 0) return;
           process_->member->stop([this] {
-            process_->stopped = true;
-            story_.tell(name_, "has stopped");
+            if (!process_->peers) return has_stopped();
+            host_.lane("io0").post([this] { stop_peers(); });
           });
         });
       });
     }
   });
+}
+
+void Node::stop_peers() {
+  process_->peer_listener.reset();
+  process_->peers->stop(base::Duration(0), [this] { has_stopped(); });
+}
+
+void Node::has_stopped() {
+  process_->stopped = true;
+  story_.tell(name_, "has stopped");
 }
 
 void Node::kill(Crash mode) {

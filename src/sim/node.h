@@ -18,6 +18,7 @@
 
 #include "api/grpc_metrics.h"
 #include "api/lane_api.h"
+#include "api/peer_endpoints.h"
 #include "base/random.h"
 #include "env/simulated/world.h"
 #include "http/server.h"
@@ -45,6 +46,7 @@ class Node {
     std::size_t io_lanes = 2;
     std::size_t workers = 2;
     bool tell_disk = false;  // each change of the disk, on stderr
+    bool peers = false;      // serves the others of its cluster, at port 2380
   };
   struct Events {
     // Before an entry is applied, in a job of the node.
@@ -88,11 +90,17 @@ class Node {
     std::unique_ptr<api::GrpcMetrics> metrics;
     std::vector<std::unique_ptr<api::LaneApi>> apis;  // by io lane
     std::unique_ptr<env::Listener> listener;
+    std::unique_ptr<api::PeerEndpoints> peer_endpoints;
+    std::unique_ptr<http::Server> peers;
+    std::unique_ptr<env::Listener> peer_listener;
     bool stopped = false;
   };
 
   member::Lanes lanes();
   void listen();
+  void listen_to_peers(Process& process);
+  void stop_peers();
+  void has_stopped();
   int on_disk(const env::simulated::Disk::Step& step);
 
   env::simulated::World& world_;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "sim/cluster.h"
+
 namespace keelson::sim {
 namespace {
 
@@ -50,6 +52,30 @@ TEST(Simulation, SeedsThatFailedOnce) {
     EXPECT_TRUE(verdict.ok()) << "seed " << seed << ": " << verdict.violation << "\n"
                               << verdict.story;
   }
+}
+
+TEST(ClusterSimulation, OneSeedIsOneRun) {
+  for (const std::uint64_t seed : {1, 2}) {
+    const Verdict first = ClusterSimulation({.seed = seed}, 3).run(),
+                  again = ClusterSimulation({.seed = seed}, 3).run();
+    EXPECT_TRUE(first.ok()) << first.violation;
+    EXPECT_EQ(first.trace, again.trace) << "seed " << seed;
+  }
+}
+
+TEST(ClusterSimulation, ClustersOfAnySizeGoThroughTroubles) {
+  std::uint64_t lives = 0, answered = 0;
+  for (std::uint64_t seed = 1; seed <= 10; seed++) {
+    const std::size_t members = 2 + seed % 4;
+    const Verdict verdict = ClusterSimulation({.seed = seed, .calls = 200}, members).run();
+    EXPECT_TRUE(verdict.ok()) << "seed " << seed << ", " << members
+                              << " members: " << verdict.violation << "\n"
+                              << verdict.story;
+    lives += verdict.lives - members;
+    answered += verdict.calls.answered;
+  }
+  EXPECT_GT(lives, 40u);
+  EXPECT_GT(answered, 1000u);
 }
 
 }  // namespace
