@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 
@@ -167,7 +168,11 @@ base::Result<> StoreImport::take_meta() {
 }
 
 base::Result<> StoreImport::open_store() {
-  ASSIGN_OR_RETURN(auto opened, store::Store::open(files_, import_path(paths_), options_));
+  // Nothing starts from a part of it: a checkpoint a segment, with which that ends, is enough.
+  store::Options options = options_;
+  options.checkpoint_bytes = std::max(options.checkpoint_bytes, options.segment_bytes);
+  options.checkpoint_interval = base::Duration::max() / 2;
+  ASSIGN_OR_RETURN(auto opened, store::Store::open(files_, import_path(paths_), options));
   store_ = std::move(opened.store);
   return store_->load([](std::string_view, std::span<const store::LiveRevision>) {});
 }
