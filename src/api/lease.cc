@@ -129,14 +129,15 @@ class LeaseTimeToLiveCall : public RequestHandler<etcdserverpb::LeaseTimeToLiveR
  private:
   void run(std::string_view) override {
     waiting_ = context_.front.time_to_live(
-        request_.id(), [this](base::Result<base::Duration, member::Errc> remaining) {
+        request_.id(), request_.keys(), [this](base::Result<member::LeaseTime, member::Errc> time) {
           waiting_ = 0;
+          if (time && time->told) return answer_told(*time);
           const auto view = context_.front.view();
           const auto lease = view->leases.find(request_.id());
-          const bool gone = remaining ? !lease : remaining.error() == member::Errc::kLeaseNotFound;
+          const bool gone = time ? !lease : time.error() == member::Errc::kLeaseNotFound;
           if (gone) return answer_gone();
-          if (!remaining) return refuse(remaining.error());
-          answer_found(*view, *lease, std::chrono::duration_cast<base::Seconds>(*remaining));
+          if (!time) return refuse(time.error());
+          answer_found(*view, *lease, std::chrono::duration_cast<base::Seconds>(time->remaining));
         });
   }
   std::string begin(std::int64_t ttl) {
@@ -144,6 +145,13 @@ class LeaseTimeToLiveCall : public RequestHandler<etcdserverpb::LeaseTimeToLiveR
     base::put_varint_field(out, 2, static_cast<std::uint64_t>(request_.id()));
     base::put_varint_field(out, 3, static_cast<std::uint64_t>(ttl));
     return out;
+  }
+  // In the words of the leader.
+  void answer_told(const member::LeaseTime& time) {
+    std::string out = begin(std::chrono::duration_cast<base::Seconds>(time.remaining).count());
+    base::put_varint_field(out, 4, static_cast<std::uint64_t>(time.told->granted_ttl.count()));
+    for (const auto& key : time.told->keys) base::put_message_field(out, 5, key);
+    answer(std::move(out));
   }
   // Not an error: api.md 4.
   void answer_gone() { answer(begin(-1)); }

@@ -2,6 +2,7 @@
 
 #include "api/context.h"
 #include "api/http_endpoints.h"
+#include "member/lease_endpoints.h"
 #include "member/peers.h"
 #include "membership/member.h"
 
@@ -46,6 +47,7 @@ class DowngradeEnabled : public http::RequestHandler {
 http::Route PeerEndpoints::route(const http::Request& head) {
   const std::string_view path = head.path;
   if (path.starts_with("/raft")) return front_.shared().peers->transport().route(head);
+  if (path.starts_with("/leases")) return member::route_leases(front_, head);
   const bool known = path == "/version" || path == "/members" || path == "/downgrade/enabled";
   if (!known) return {};
   if (head.method != "GET") {

@@ -4,6 +4,7 @@
 //   GET /members              JSON of the members as this one knows them, X-Etcd-Cluster-ID
 //   GET /downgrade/enabled    true or false, after a linearizable read, X-Etcd-Cluster-ID
 //   /raft, /raft/...          the transport's (peer/transport.h)
+//   /leases, /leases/internal for members that do not lead (member/lease_endpoints.h)
 //
 // Anything else is 404. On the transport's lane.
 #pragma once

@@ -7,6 +7,7 @@
 
 #include "env/simulated/world.h"
 #include "http/server.h"
+#include "member/lease_endpoints.h"
 #include "member/member.h"
 #include "member/peers.h"
 
@@ -18,16 +19,20 @@ using base::Seconds;
 using env::simulated::Disk;
 
 constexpr std::uint32_t kPutField = 4;
+constexpr std::uint32_t kLeaseGrantField = 8;
 constexpr base::Duration kElectionTimeout = Seconds(1);
 
-// What the peer port serves here: the transport alone.
-class TransportOnly final : public http::RequestRouter {
+// What the peer port serves here: the transport, and questions about leases.
+class PeerPort final : public http::RequestRouter {
  public:
-  explicit TransportOnly(Peers& peers) : peers_(peers) {}
-  http::Route route(const http::Request& head) override { return peers_.transport().route(head); }
+  explicit PeerPort(Member& member) : member_(member) {}
+  http::Route route(const http::Request& head) override {
+    if (head.path.starts_with("/leases")) return route_leases(member_.front(0), head);
+    return member_.shared().peers->transport().route(head);
+  }
 
  private:
-  Peers& peers_;
+  Member& member_;
 };
 
 // One member and its host.
@@ -61,7 +66,7 @@ class Machine {
                              world_.random().next());
     ASSERT_TRUE(made.ok()) << made.error().text;
     member_ = *std::move(made);
-    router_ = std::make_unique<TransportOnly>(*member_->shared().peers);
+    router_ = std::make_unique<PeerPort>(*member_);
     server_ = std::make_unique<http::Server>(host_.lane("io0"),
                                              http::ServerOptions{.access = {.applies = false}},
                                              nullptr, router_.get());
@@ -121,6 +126,50 @@ class Machine {
     return answer;
   }
   Disk& disk() { return host_.disk(); }
+  std::shared_ptr<Answer> grant(lease::LeaseId id, std::int64_t ttl) {
+    etcdserverpb::LeaseGrantRequest request;
+    request.set_id(id);
+    request.set_ttl(ttl);
+    auto answer = std::make_shared<Answer>();
+    front().lane().post([this, answer, bytes = request.SerializeAsString()] {
+      front().propose(kLeaseGrantField, bytes, [answer](base::Result<Reply, Failure> reply) {
+        *answer = {true, reply ? "granted" : "failed"};
+      });
+    });
+    return answer;
+  }
+  std::shared_ptr<Answer> renew(lease::LeaseId id, std::size_t lane = 0) {
+    auto answer = std::make_shared<Answer>();
+    front(lane).lane().post([this, lane, id, answer] {
+      front(lane).renew(id, [answer](base::Result<Seconds, Errc> ttl) {
+        *answer = {true, ttl ? fmt::format("{}", ttl->count())
+                             : fmt::format("error {}", static_cast<int>(ttl.error()))};
+      });
+    });
+    return answer;
+  }
+  // "19 of 20" seconds left, "none", or what went wrong.
+  std::shared_ptr<Answer> time_to_live(lease::LeaseId id) {
+    auto answer = std::make_shared<Answer>();
+    front().lane().post([this, id, answer] {
+      front().time_to_live(
+          id, /*keys=*/true, [this, id, answer](base::Result<LeaseTime, Errc> time) {
+            if (!time) {
+              const bool none = time.error() == Errc::kLeaseNotFound;
+              *answer = {true,
+                         none ? "none" : fmt::format("error {}", static_cast<int>(time.error()))};
+              return;
+            }
+            const auto lease = front().view()->leases.find(id);
+            const auto granted = time->told ? time->told->granted_ttl : lease->ttl;
+            *answer = {true,
+                       fmt::format("{} of {}",
+                                   std::chrono::duration_cast<Seconds>(time->remaining).count(),
+                                   granted.count())};
+          });
+    });
+    return answer;
+  }
   std::int64_t revision() const { return member_->shared().views.load()->keys.revision; }
 
  private:
@@ -128,7 +177,7 @@ class Machine {
   env::simulated::Host& host_;
   Config config_;
   std::unique_ptr<Member> member_;
-  std::unique_ptr<TransportOnly> router_;
+  std::unique_ptr<PeerPort> router_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<env::Listener> listener_;
   bool ready_ = false;
@@ -308,6 +357,45 @@ TEST_P(ClusterTest, ASnapshotThatIsInterruptedIsTakenLater) {
   ASSERT_TRUE(
       world_.run_until([&] { return away.ready() && away.revision() == 202; }, Seconds(60)));
   EXPECT_EQ(read(away), "202");
+}
+
+// Only the leader counts the time of leases; every member answers for it.
+TEST_P(ClusterTest, LeasesAreAskedOfTheLeader) {
+  Machine* first = leader();
+  ASSERT_NE(first, nullptr);
+  Machine& follower = other_than(*first);
+  ASSERT_EQ(wait(follower.grant(7, 20)), "granted");
+  for (Machine* each : {first, &follower}) {
+    EXPECT_EQ(wait(each->renew(7)), "20");
+    EXPECT_EQ(wait(each->renew(7, 1)), "20");
+    EXPECT_EQ(wait(each->time_to_live(7)), "19 of 20");
+    EXPECT_EQ(wait(each->renew(8)), "0") << "there is none";
+    EXPECT_EQ(wait(each->time_to_live(8)), "none");
+  }
+  // It lives by renewals through a follower alone.
+  for (int i = 0; i < 10; ++i) {
+    world_.run_for(Seconds(5));
+    ASSERT_EQ(wait(follower.renew(7)), "20");
+  }
+  first->kill(Disk::Crash::kLoseUnsynced);
+  EXPECT_EQ(wait(follower.renew(7)), "20") << "asked until there is another leader";
+  EXPECT_EQ(wait(other_than(follower).time_to_live(7)), "19 of 20");
+  world_.run_for(Seconds(25));
+  EXPECT_EQ(wait(follower.renew(7)), "0") << "nobody renewed it";
+}
+
+TEST_P(ClusterTest, WithoutALeaderNobodyAnswersForLeases) {
+  Machine* first = leader();
+  ASSERT_NE(first, nullptr);
+  Machine& follower = other_than(*first);
+  for (const auto& machine : machines_) {
+    if (machine.get() != &follower) world_.cut_both(follower.name(), machine->name());
+  }
+  world_.run_for(Seconds(5));
+  EXPECT_EQ(wait(follower.renew(7)), fmt::format("error {}", static_cast<int>(Errc::kNoLeader)));
+  EXPECT_EQ(wait(follower.time_to_live(7)),
+            fmt::format("error {}", static_cast<int>(Errc::kNoLeader)));
+  world_.heal_all();
 }
 
 TEST_P(ClusterTest, PowerLossOfAllKeepsWhatWasAnswered) {

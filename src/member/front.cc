@@ -4,6 +4,7 @@
 
 #include "base/varint.h"
 #include "member/applier.h"
+#include "member/peers.h"
 
 namespace keelson::member {
 namespace {
@@ -18,6 +19,8 @@ constexpr raft::Index kApplyLagMax = 5000;
 // api.md 7.2
 constexpr base::Duration kReadIndexRetry = base::Milliseconds(500);
 constexpr base::Duration kAppliedPatience = base::Seconds(1);
+// Between two attempts to ask the leader about a lease.
+constexpr base::Duration kPassOnPause = base::Milliseconds(50);
 
 // header (100) { ID (1) }, then the request under its own field.
 base::SharedBytes encode_proposal(std::uint64_t id, std::uint32_t field, std::string_view request) {
@@ -183,6 +186,9 @@ void Front::stop() {
   held_views_.stop();
   lane_.cancel(round_timer_);
   lane_.cancel(timer_);
+  lane_.cancel(std::exchange(pass_on_timer_, 0));
+  to_pass_on_.clear();
+  forwarder_.reset();
   conditions_.clear();
   round_.clear();
   next_round_.clear();
@@ -195,6 +201,8 @@ void Front::stop() {
 void Front::abandon() {
   listener_ = nullptr;
   conditions_.clear();
+  to_pass_on_.clear();
+  forwarder_.reset();
   while (!waiting_.empty()) forget(waiting_.begin()->first);
   views_.drop();
 }
@@ -358,9 +366,19 @@ lease::LeaseId Front::new_lease_id() {
 }
 
 Ticket Front::renew(lease::LeaseId id, RenewJob done) {
+  return begin_renewal(id, /*here_only=*/false, std::move(done));
+}
+
+Ticket Front::renew_here(lease::LeaseId id, RenewJob done) {
+  return begin_renewal(id, /*here_only=*/true, std::move(done));
+}
+
+Ticket Front::begin_renewal(lease::LeaseId id, bool here_only, RenewJob done) {
   const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
   if (stopped_) return ticket;
-  waiting_.find(ticket)->second.lease = id;
+  Waiting& waiting = waiting_.find(ticket)->second;
+  waiting.lease = id;
+  waiting.here_only = here_only;
   if (!shared_.config.fast_lease_keep_alive) {
     renew_once_applied(ticket);
   } else if (!ask_raft(RenewLease{.front = number_, .ticket = ticket, .id = id})) {
@@ -387,7 +405,10 @@ void Front::renew_once_applied(Ticket ticket) {
 void Front::on(const RenewAnswer& message) {
   const auto it = waiting_.find(message.ticket);
   if (it == waiting_.end()) return;
-  if (const auto* errc = std::get_if<Errc>(&message.answer)) return fail(message.ticket, *errc);
+  if (const auto* errc = std::get_if<Errc>(&message.answer)) {
+    return *errc == Errc::kNotPrimaryLessor ? not_leading(message.ticket)
+                                            : fail(message.ticket, *errc);
+  }
   const auto ttl = std::get<base::Seconds>(message.answer);
   if (ttl > base::Seconds(0)) {
     auto waiting = take(message.ticket);
@@ -418,10 +439,34 @@ void Front::renewed(Ticket ticket, const RenewAnswer& message) {
   renew_once_applied(ticket);
 }
 
-Ticket Front::time_to_live(lease::LeaseId id, TimeToLiveJob done) {
+Ticket Front::time_to_live(lease::LeaseId id, bool keys, TimeToLiveJob done) {
+  return begin_time_to_live(id, /*here_only=*/false, keys, std::move(done));
+}
+
+Ticket Front::time_to_live_here(lease::LeaseId id, TimeToLiveJob done) {
+  return begin_time_to_live(id, /*here_only=*/true, /*keys=*/false, std::move(done));
+}
+
+Ticket Front::begin_time_to_live(lease::LeaseId id, bool here_only, bool keys, TimeToLiveJob done) {
   const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
   if (stopped_) return ticket;
-  // The leader waits for what is committed before it answers. api.md 4
+  Waiting& waiting = waiting_.find(ticket)->second;
+  waiting.lease = id;
+  waiting.here_only = here_only;
+  waiting.keys = keys;
+  const bool leads =
+      shared_.progress.leader.load(std::memory_order_acquire) == shared_.identity.member_id;
+  if (leads || here_only || shared_.peers == nullptr) {
+    ask_time_to_live(ticket);
+  } else {
+    pass_on(ticket);
+  }
+  return ticket;
+}
+
+// The leader waits for what is committed before it answers. api.md 4
+void Front::ask_time_to_live(Ticket ticket) {
+  const lease::LeaseId id = waiting_.find(ticket)->second.lease;
   const raft::Index committed = shared_.progress.committed.load(std::memory_order_acquire);
   when([committed](const View& view) { return view.applied_index >= committed; }, kAppliedPatience,
        [this, ticket, id](auto view) {
@@ -431,15 +476,85 @@ Ticket Front::time_to_live(lease::LeaseId id, TimeToLiveJob done) {
            fail(ticket, Errc::kTooManyRequests);
          }
        });
-  return ticket;
 }
 
 void Front::on(const TimeToLiveAnswer& message) {
+  if (!waiting_.contains(message.ticket)) return;
+  if (!message.leading) return not_leading(message.ticket);
   auto waiting = take(message.ticket);
-  if (!waiting) return;
   auto& done = std::get<TimeToLiveJob>(waiting->done);
-  if (message.found) return done(message.remaining);
+  if (message.found) return done(LeaseTime{.remaining = message.remaining, .told = {}});
   done(base::fail(Errc::kLeaseNotFound));
+}
+
+// --- questions about leases, for the leader
+
+// This member does not lead, or does not count leases yet.
+void Front::not_leading(Ticket ticket) {
+  if (waiting_.find(ticket)->second.here_only || shared_.peers == nullptr) {
+    return fail(ticket, Errc::kNotPrimaryLessor);
+  }
+  pass_on(ticket);
+}
+
+// To the leader, if there is one; until then, and when it does not answer, again and again until
+// the ticket's time is over.
+void Front::pass_on(Ticket ticket) {
+  const raft::NodeId leader = shared_.progress.leader.load(std::memory_order_acquire);
+  const auto* member = view()->roster->find(leader);
+  if (member == nullptr || leader == shared_.identity.member_id) return pass_on_later(ticket);
+  if (!forwarder_) {
+    forwarder_ = std::make_unique<LeaseForwarder>(
+        lane_, shared_.peers->connector(), base::Seconds(1) + shared_.config.election_timeout());
+  }
+  const Waiting& waiting = waiting_.find(ticket)->second;
+  const bool renewal = std::holds_alternative<RenewJob>(waiting.done);
+  forwarder_->ask(
+      {.kind = renewal ? LeaseForwarder::Kind::kRenew : LeaseForwarder::Kind::kTimeToLive,
+       .id = waiting.lease,
+       .keys = waiting.keys,
+       .urls = member->peer_urls},
+      [this, ticket] { return waiting_.contains(ticket); },
+      [this, ticket](base::Result<LeaseForwarder::Answer, LeaseForwarder::Errc> told) {
+        told_by_leader(ticket, std::move(told));
+      });
+}
+
+void Front::told_by_leader(Ticket ticket,
+                           base::Result<LeaseForwarder::Answer, LeaseForwarder::Errc> told) {
+  const auto it = waiting_.find(ticket);
+  if (it == waiting_.end()) return;
+  const bool not_found = !told && told.error() == LeaseForwarder::Errc::kNotFound;
+  if (!told && !not_found) return pass_on_later(ticket);
+  auto waiting = take(ticket);
+  if (auto* renewal = std::get_if<RenewJob>(&waiting->done)) {
+    return (*renewal)(told ? told->ttl : base::Seconds(0));
+  }
+  auto& done = std::get<TimeToLiveJob>(waiting->done);
+  if (!told) return done(base::fail(Errc::kLeaseNotFound));
+  done(LeaseTime{
+      .remaining = told->ttl,
+      .told = LeaseTime::Told{.granted_ttl = told->granted_ttl, .keys = std::move(told->keys)}});
+}
+
+void Front::pass_on_later(Ticket ticket) {
+  to_pass_on_.push_back(ticket);
+  if (pass_on_timer_ != 0) return;
+  pass_on_timer_ = lane_.after(kPassOnPause, [this] {
+    pass_on_timer_ = 0;
+    for (const Ticket each : std::exchange(to_pass_on_, {})) {
+      const auto it = waiting_.find(each);
+      if (it == waiting_.end()) continue;
+      // It may have become the leader itself.
+      if (shared_.progress.leader.load(std::memory_order_acquire) != shared_.identity.member_id) {
+        pass_on(each);
+      } else if (std::holds_alternative<TimeToLiveJob>(it->second.done)) {
+        ask_time_to_live(each);
+      } else if (!ask_raft(RenewLease{.front = number_, .ticket = each, .id = it->second.lease})) {
+        fail(each, Errc::kTooManyRequests);
+      }
+    }
+  });
 }
 
 Ticket Front::lease_ends(std::vector<lease::LeaseId> ids, LeaseEndsJob done) {

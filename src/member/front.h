@@ -34,6 +34,7 @@
 #include "lease/lease.h"
 #include "member/config.h"
 #include "member/errc.h"
+#include "member/lease_forwarder.h"
 #include "member/messages.h"
 #include "member/request_ids.h"
 #include "member/shared.h"
@@ -61,14 +62,25 @@ class BatchListener {
   virtual void on_batches_lost() = 0;
 };
 
+// How long a lease has to live.
+struct LeaseTime {
+  base::Duration remaining{0};  // negative: expired and not revoked yet
+  // What the leader says of the lease itself; nullopt: this member leads, and its View says it.
+  struct Told {
+    base::Seconds granted_ttl{0};
+    std::vector<std::string> keys;  // if asked for
+  };
+  std::optional<Told> told;
+};
+
 class Front {
  public:
   using ReplyJob = base::Function<void(base::Result<Reply, Failure>)>;
   using ViewJob = base::Function<void(base::Result<std::shared_ptr<const View>, Errc>)>;
   // Time granted; zero seconds for a lease that is not there.
   using RenewJob = base::Function<void(base::Result<base::Seconds, Errc>)>;
-  // Time left (negative: expired and not revoked yet); kLeaseNotFound.
-  using TimeToLiveJob = base::Function<void(base::Result<base::Duration, Errc>)>;
+  // Or kLeaseNotFound.
+  using TimeToLiveJob = base::Function<void(base::Result<LeaseTime, Errc>)>;
   // In the order asked for, max() for one that the leader does not know (yet); empty if another
   // leads, or nobody.
   using LeaseEndsJob = base::Function<void(std::vector<base::TimePoint>)>;
@@ -112,9 +124,13 @@ class Front {
   // For a grant that leaves the choice to the server: positive, unique in the cluster.
   // formats.md 5.2
   lease::LeaseId new_lease_id();
-  // api.md 4.1. kNotPrimaryLessor, kNoLeader, kTimeoutApplied, kStopped.
+  // api.md 4.1. Asked of the leader, wherever it is. kNoLeader, kTimeout, kTimeoutApplied,
+  // kStopped.
   Ticket renew(lease::LeaseId id, RenewJob done);
-  Ticket time_to_live(lease::LeaseId id, TimeToLiveJob done);
+  Ticket time_to_live(lease::LeaseId id, bool keys, TimeToLiveJob done);
+  // Asked of this member alone, by others: kNotPrimaryLessor if it does not lead.
+  Ticket renew_here(lease::LeaseId id, RenewJob done);
+  Ticket time_to_live_here(lease::LeaseId id, TimeToLiveJob done);
   // When leases end. A few thousand at a time, for it is a job of the raft lane.
   Ticket lease_ends(std::vector<lease::LeaseId> ids, LeaseEndsJob done);
 
@@ -152,6 +168,8 @@ class Front {
     base::TimePoint since;
     lease::LeaseId lease = lease::kNoLease;  // of a renewal
     bool asked_again = false;                // of a renewal: apply has caught up meanwhile
+    bool here_only = false;                  // of a question about a lease: not passed on
+    bool keys = false;                       // likewise: its keys too
   };
   struct Condition {
     Ticket ticket;
@@ -187,6 +205,14 @@ class Front {
   void on_timer();
   Errc timeout_of(const Waiting& waiting) const;
   bool ask_raft(FrontRequest request);
+  Ticket begin_renewal(lease::LeaseId id, bool here_only, RenewJob done);
+  Ticket begin_time_to_live(lease::LeaseId id, bool here_only, bool keys, TimeToLiveJob done);
+  void ask_time_to_live(Ticket ticket);
+  void not_leading(Ticket ticket);
+  void pass_on(Ticket ticket);
+  void pass_on_later(Ticket ticket);
+  void told_by_leader(Ticket ticket,
+                      base::Result<LeaseForwarder::Answer, LeaseForwarder::Errc> told);
   void renewed(Ticket ticket, const RenewAnswer& message);
   void renew_once_applied(Ticket ticket);
 
@@ -213,6 +239,11 @@ class Front {
   std::vector<Ticket> round_;
   std::uint64_t round_context_ = 0;
   env::TimerId round_timer_ = 0;
+
+  // Questions about leases for the leader, while nobody leads or it does not answer.
+  std::vector<Ticket> to_pass_on_;
+  env::TimerId pass_on_timer_ = 0;
+  std::unique_ptr<LeaseForwarder> forwarder_;  // made when it is first needed
 
   raft::NodeId leader_ = raft::kNone;
   bool had_leader_ = false;                   // there was a leader in this life

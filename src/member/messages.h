@@ -109,6 +109,7 @@ struct RenewAnswer {
 };
 struct TimeToLiveAnswer {
   Ticket ticket = 0;
+  bool leading = false;  // else nobody here knows
   bool found = false;
   base::Duration remaining{0};
 };

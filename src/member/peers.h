@@ -45,6 +45,8 @@ class Peers final : public peer::Handler {
   peer::Transport& transport() { return *transport_; }
   // The transport's.
   env::Lane& lane() { return lane_; }
+  // To the others' peer ports; from any lane.
+  peer::Connector& connector() { return *connector_; }
 
   // On its lane: nothing comes or goes any more.
   void stop();

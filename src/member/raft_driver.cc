@@ -497,7 +497,7 @@ void RaftDriver::on(const RenewLease& request) {
 }
 
 void RaftDriver::on(const AskTimeToLive& request) {
-  TimeToLiveAnswer answer{.ticket = request.ticket};
+  TimeToLiveAnswer answer{.ticket = request.ticket, .leading = deadlines_.leading()};
   if (auto remaining = deadlines_.remaining(request.id, lane_.clock().now())) {
     answer.found = true;
     answer.remaining = *remaining;
