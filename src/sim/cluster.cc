@@ -28,7 +28,8 @@ ClusterSimulation::ClusterSimulation(const RunOptions& options, std::size_t memb
       story_(&world_.host("clients").clock(), options.keep, options.aloud),
       model_(member::Config().lease_ttl_min()),
       checker_(model_, story_, world_.host("clients").clock()),
-      workload_(random_, model_, random_workload()) {
+      workload_(random_, model_, random_workload()),
+      reads_(random_, model_, {.keys = 20, .reads_only = true}) {
   make_nodes(members);
   make_clients();
   make_watchers();
@@ -107,12 +108,23 @@ void ClusterSimulation::make_nodes(std::size_t members) {
 void ClusterSimulation::make_clients() {
   const std::size_t count = nodes_.size() + random_.below(3);
   for (std::size_t i = 0; i < count; i++) {
+    // With writes under way to a leader that is gone, it still has some for the next.
+    const bool patient = random_.one_in(2);
     clients_.push_back(std::make_unique<Client>(
         world_, fmt::format("c{}", i), nodes_[i % nodes_.size()]->address(), checker_, workload_,
         Client::Options{.calls = options_.calls / count,
-                        .parallel = random_.one_in(2) ? 1 : 1 + random_.below(6),
+                        .parallel = patient ? 16 : 1 + random_.below(6),
                         .window_bytes = random_.one_in(2) ? 1024 : 65'535,
-                        .think_max = Milliseconds(1 + random_.below(60))}));
+                        .think_max = Milliseconds(1 + random_.below(patient ? 300 : 60))}));
+  }
+  // Others wait long for their writes where there is no leader any more; who only reads shows what
+  // a deposed one still answers.
+  for (const auto& node : nodes_) {
+    clients_.push_back(std::make_unique<Client>(
+        world_, "r" + node->name(), node->address(), checker_, reads_,
+        Client::Options{.calls = options_.calls / 3,
+                        .parallel = 3,
+                        .think_max = Milliseconds(20 + random_.below(200))}));
   }
 }
 
@@ -137,7 +149,17 @@ base::Duration ClusterSimulation::random_time(base::Duration most) {
   return base::Duration(random_.below(static_cast<std::uint64_t>(most.count())));
 }
 
-std::string ClusterSimulation::any_name() { return nodes_[random_.below(nodes_.size())]->name(); }
+// The one that leads most often: there it hurts.
+std::string ClusterSimulation::any_name() {
+  if (random_.one_in(2)) {
+    for (const auto& node : nodes_) {
+      if (node->state() != Node::State::kUp) continue;
+      member::Member& member = *node->member();
+      if (member.shared().progress.leader == member.identity().member_id) return node->name();
+    }
+  }
+  return nodes_[random_.below(nodes_.size())]->name();
+}
 
 Node::Crash ClusterSimulation::random_crash() {
   constexpr Node::Crash kModes[] = {Node::Crash::kRandom, Node::Crash::kTear,
@@ -203,7 +225,7 @@ void ClusterSimulation::heal() {
 }
 
 void ClusterSimulation::trouble() {
-  if (random_.one_in(3)) heal();
+  if (random_.one_in(2)) heal();
   if (random_.one_in(6)) world_.set_reset_one_in(random_.one_in(2) ? 0 : 50 + random_.below(500));
   for (auto left = random_.below(3); left > 0; left--) disturb_links();
   if (random_.one_in(2)) end_some_lives();

@@ -76,6 +76,7 @@ class ClusterSimulation {
   Checker checker_;
   raft::ClusterWatcher raft_;
   Workload workload_;
+  Workload reads_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Watcher>> watchers_;

@@ -19,6 +19,11 @@ Request make(std::string service, std::string method, const google::protobuf::Me
 }  // namespace
 
 Request Workload::next() {
+  if (options_.reads_only) {
+    RangeRequest request;
+    range_of_keys(*request.mutable_key(), *request.mutable_range_end());
+    return make("KV", "Range", request);
+  }
   if (random_.one_in(model_.no_space() ? 8 : 60)) return alarm();
   const auto dice = random_.below(100);
   if (dice < 33) return put();

@@ -27,6 +27,7 @@ struct WorkloadOptions {
   std::uint64_t value_bytes_max = 400;
   std::uint64_t large_one_in = 8;  // values that may be as large as that
   std::uint64_t slow_one_in = 6;   // ranges that read everything, and take their time
+  bool reads_only = false;         // linearizable ones
 };
 
 class Workload {
