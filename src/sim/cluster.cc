@@ -39,6 +39,7 @@ ClusterSimulation::~ClusterSimulation() {
   // Clients' calls name their connections, and connections the hosts' lanes.
   world_.host("clients").kill(Node::Crash::kKeepAll);
   clients_.clear();
+  readers_.clear();
   watchers_.clear();
   // Members have connections to each other: all hosts go before any object does.
   for (const auto& node : nodes_) {
@@ -117,14 +118,12 @@ void ClusterSimulation::make_clients() {
                         .window_bytes = random_.one_in(2) ? 1024 : 65'535,
                         .think_max = Milliseconds(1 + random_.below(patient ? 300 : 60))}));
   }
-  // Others wait long for their writes where there is no leader any more; who only reads shows what
-  // a deposed one still answers.
+  // Others wait long for their writes where there is no leader any more; who only reads, one by one
+  // and until the troubles are over, shows what a deposed one still answers.
   for (const auto& node : nodes_) {
-    clients_.push_back(std::make_unique<Client>(
+    readers_.push_back(std::make_unique<Client>(
         world_, "r" + node->name(), node->address(), checker_, reads_,
-        Client::Options{.calls = options_.calls / 3,
-                        .parallel = 3,
-                        .think_max = Milliseconds(20 + random_.below(200))}));
+        Client::Options{.calls = ~std::uint64_t{0}, .think_max = Milliseconds(50)}));
   }
 }
 
@@ -287,8 +286,12 @@ bool ClusterSimulation::clients_idle() const {
 }
 
 void ClusterSimulation::settle() {
-  const bool idle =
-      world_.run_until([this] { return !going_on() || clients_idle(); }, kClientsLimit);
+  const auto all_idle = [this] {
+    return !going_on() || (clients_idle() && std::ranges::all_of(readers_, [](const auto& reader) {
+                             return reader->idle();
+                           }));
+  };
+  const bool idle = world_.run_until(all_idle, kClientsLimit);
   if (!idle) checker_.violate("calls without an end");
 }
 
@@ -359,10 +362,12 @@ void ClusterSimulation::power_fails_for_all() {
 
 Verdict ClusterSimulation::run() {
   for (const auto& client : clients_) client->start();
+  for (const auto& reader : readers_) reader->start();
   for (const auto& watcher : watchers_) watcher->start();
   wait_for_all();
   for (int i = 0; going_on() && !clients_idle() && i < kTroublesMax; i++) trouble();
   heal();
+  for (const auto& reader : readers_) reader->retire();
   world_.set_reset_one_in(0);
   if (going_on()) wait_for_all();
   if (going_on()) settle();

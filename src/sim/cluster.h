@@ -79,6 +79,7 @@ class ClusterSimulation {
   Workload reads_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<std::unique_ptr<Client>> clients_;
+  std::vector<std::unique_ptr<Client>> readers_;
   std::vector<std::unique_ptr<Watcher>> watchers_;
 };
 
