@@ -389,6 +389,7 @@ void Checker::check_time_to_live(const Operation& operation, std::string_view me
     return violate(fmt::format("#{} was told that lease {} has {} s of {}", operation.id,
                                request.id(), response.ttl(), response.grantedttl()));
   }
+  const std::vector<std::string> keys(response.keys().begin(), response.keys().end());
   // In a cluster the header and the keys are of two Views, and either may be the newer one.
   bool right = !request.keys();
   for (std::int64_t at = limits_.lag ? 1 : revision;
