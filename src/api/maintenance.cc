@@ -130,6 +130,34 @@ class HashKvCall : public RequestHandler<etcdserverpb::HashKVRequest> {
   std::optional<KeysHasher> hashing_;
 };
 
+// Ends when the other leads; if it never does, with the caller's patience (api.md 9.3).
+class MoveLeaderCall : public RequestHandler<etcdserverpb::MoveLeaderRequest> {
+ public:
+  using RequestHandler::RequestHandler;
+  ~MoveLeaderCall() override { context_.front.lane().cancel(timer_); }
+
+ private:
+  void run(std::string_view) override {
+    auto& front = context_.front;
+    const membership::MemberId self = front.identity().member_id;
+    if (front.progress().leader != self) return refuse(member::Errc::kNotLeader);
+    const auto* target = front.view()->roster->find(request_.targetid());
+    if (target == nullptr || target->is_learner) return refuse(RequestErrc::kBadLeaderTransferee);
+    if (target->id == self) return done();
+    if (!front.transfer_leader(target->id)) return refuse(member::Errc::kTooManyRequests);
+    look_later();
+  }
+  void look_later() {
+    timer_ = context_.front.lane().after(context_.front.config().tick, [this] {
+      timer_ = 0;
+      context_.front.progress().leader == request_.targetid() ? done() : look_later();
+    });
+  }
+  void done() { answer(header_only(context_.header())); }
+
+  env::TimerId timer_ = 0;
+};
+
 }  // namespace
 
 void add_maintenance(http::Router& router, Context& context) {
@@ -141,7 +169,7 @@ void add_maintenance(http::Router& router, Context& context) {
   add_method<HashCall>(router, context, kService, "Hash", kUnary);
   add_method<HashKvCall>(router, context, kService, "HashKV", kUnary);
   add_method<SnapshotCall>(router, context, kService, "Snapshot", kServerStream);
-  add_missing(router, context, kService, "MoveLeader", kUnary);
+  add_method<MoveLeaderCall>(router, context, kService, "MoveLeader", kUnary);
   add_missing(router, context, kService, "Downgrade", kUnary);
 }
 

@@ -1,9 +1,15 @@
 #include "api/peer_endpoints.h"
 
+#include <fmt/format.h>
+
+#include <charconv>
+
 #include "api/context.h"
 #include "api/http_endpoints.h"
+#include "api/reconfiguration.h"
 #include "member/lease_endpoints.h"
 #include "member/peers.h"
+#include "membership/cluster.h"
 #include "membership/member.h"
 
 namespace keelson::api {
@@ -42,12 +48,59 @@ class DowngradeEnabled : public http::RequestHandler {
   Waiting waiting_;
 };
 
+// POST /members/promote/<decimal id>: another member passes on what only the leader may decide.
+class PromoteMember : public http::RequestHandler {
+ public:
+  PromoteMember(member::Front& front, std::string id) : front_(front), id_(std::move(id)) {}
+
+  void on_request(http::Exchange& exchange) override {
+    if (exchange.request().method != "POST") {
+      return exchange.respond(http::method_not_allowed_response("POST"));
+    }
+    std::uint64_t id = 0;
+    const auto [end, errc] = std::from_chars(id_.data(), id_.data() + id_.size(), id);
+    if (id_.empty() || errc != std::errc() || end != id_.data() + id_.size()) {
+      return exchange.respond(
+          http::text_response(404, fmt::format("member {} not found in cluster\n", id_)));
+    }
+    promotion_.emplace(front_, id, [this, &exchange](Promotion::Outcome outcome) {
+      exchange.respond(outcome.status.code == http::StatusCode::kOk ? members_response(front_)
+                                                                    : refusal(outcome));
+    });
+  }
+
+ private:
+  static http::Response refusal(const Promotion::Outcome& outcome) {
+    const auto code = outcome.status.code;
+    const int status = code == http::StatusCode::kNotFound             ? 404
+                       : outcome.not_leader                            ? 500
+                       : code == http::StatusCode::kFailedPrecondition ? 412
+                       : code == http::StatusCode::kUnavailable        ? 408
+                                                                       : 500;
+    // A member of either kind looks for these words.
+    std::string_view why = outcome.status.message;
+    if (why == status_of(apply::Errc::kNotLearner).message) {
+      why = membership::describe(membership::Errc::kNotLearner);
+    }
+    return http::text_response(status, fmt::format("{}\n", why));
+  }
+
+  member::Front& front_;
+  const std::string id_;
+  std::optional<Promotion> promotion_;
+};
+
 }  // namespace
 
 http::Route PeerEndpoints::route(const http::Request& head) {
   const std::string_view path = head.path;
   if (path.starts_with("/raft")) return front_.shared().peers->transport().route(head);
   if (path.starts_with("/leases")) return member::route_leases(front_, head);
+  constexpr std::string_view kPromote = "/members/promote/";
+  if (path.starts_with(kPromote)) {
+    return {.handler =
+                std::make_unique<PromoteMember>(front_, std::string(path.substr(kPromote.size())))};
+  }
   const bool known = path == "/version" || path == "/members" || path == "/downgrade/enabled";
   if (!known) return {};
   if (head.method != "GET") {

@@ -3,6 +3,7 @@
 //   GET /version              as on the client port
 //   GET /members              JSON of the members as this one knows them, X-Etcd-Cluster-ID
 //   GET /downgrade/enabled    true or false, after a linearizable read, X-Etcd-Cluster-ID
+//   POST /members/promote/ID  makes a learner a voter, if this member leads
 //   /raft, /raft/...          the transport's (peer/transport.h)
 //   /leases, /leases/internal for members that do not lead (member/lease_endpoints.h)
 //

@@ -170,6 +170,17 @@ Status status_of(RequestErrc errc) {
     case kHeldTooLong:
       return {StatusCode::kResourceExhausted,
               "keelson: the read held too much of the past for too long"};
+    case kBadMemberUrls:
+      return {StatusCode::kInvalidArgument, "etcdserver: given member URLs are invalid"};
+    // etcd's server sends this one without its code (api.md 6.2).
+    case kNotEnoughStarted:
+      return {StatusCode::kUnknown,
+              "etcdserver: re-configuration failed due to not enough started members"};
+    case kUnhealthy:
+      return {StatusCode::kUnavailable, "etcdserver: unhealthy cluster"};
+    case kLearnerNotReady:
+      return {StatusCode::kFailedPrecondition,
+              "etcdserver: can only promote a learner member which is in sync with leader"};
     case kBadLeaderTransferee:
       return {StatusCode::kFailedPrecondition, "etcdserver: bad leader transferee"};
   }

@@ -31,6 +31,10 @@ enum class RequestErrc {
   kUnknownAlarmAction,
   kMemberNotFound,
   kBadLeaderTransferee,
+  kBadMemberUrls,
+  kNotEnoughStarted,
+  kUnhealthy,
+  kLearnerNotReady,
   kHeldTooLong,
 };
 http::Status status_of(RequestErrc errc);

@@ -106,7 +106,8 @@ base::Result<void, BootError> write_bootstrap_entries(
 
 base::Result<std::vector<membership::Member>, BootError> first_members(const Config& config) {
   if (!config.new_cluster) {
-    return fail(error("--initial-cluster-state=existing is not supported yet"));
+    CHECK_MSG(config.running.has_value(), "nobody has asked the running cluster");
+    return config.running->members;
   }
   if (auto checked =
           membership::check_bootstrap({.name = config.name,
@@ -141,6 +142,8 @@ base::Result<Booted, BootError> boot_new(env::FileSystem& files, const Config& c
   Booted booted;
   booted.new_member = true;
   booted.identity = identity_among(members, config.name);
+  // A cluster keeps the id that it began with, whoever has come and gone since.
+  if (config.running) booted.identity.cluster_id = config.running->id;
   ASSIGN_OR_RETURN(const wal::Options log_options, wal_options(files, config, paths));
   auto wal = wal::Wal::create(files, log_options,
                               wal::encode_identity({.node_id = booted.identity.member_id,
@@ -160,7 +163,8 @@ base::Result<Booted, BootError> boot_new(env::FileSystem& files, const Config& c
   ASSIGN_OR_RETURN(booted.state,
                    recover_state(config, booted.identity, *opened->store, opened->recovered));
   booted.store = std::move(opened->store);
-  RETURN_IF_ERROR(write_bootstrap_entries(booted, members));
+  // Who joins begins with nothing, and is told all by the leader.
+  if (!config.running) RETURN_IF_ERROR(write_bootstrap_entries(booted, members));
   return booted;
 }
 
@@ -332,7 +336,7 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
         paths.store, roster->version->text(), kServerVersion.text())));
   }
   booted.snapshot.conf_state = conf_state_of(*roster);
-  if (last == 0 && booted.hard_state.empty()) {
+  if (last == 0 && booted.hard_state.empty() && config.new_cluster) {
     // A crash between the making of the log and its first entries: begin as a new member does.
     ASSIGN_OR_RETURN(const auto members, first_members(config));
     const Identity identity = identity_among(members, config.name);

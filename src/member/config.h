@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,12 @@ struct BrokenRules {
   bool snapshot_ahead_of_checkpoint = false;  // D7: raft snapshots do not wait for the store
 };
 
+// A cluster that is there already and that this member was added to.
+struct RunningCluster {
+  membership::ClusterId id = 0;
+  std::vector<membership::Member> members;
+};
+
 struct Config {
   std::string name = "default";
   std::string data_dir = "default.etcd";
@@ -44,6 +51,8 @@ struct Config {
   membership::InitialCluster initial_cluster;
   std::string initial_cluster_token = "etcd-cluster";
   bool new_cluster = true;  // --initial-cluster-state
+  // Of --initial-cluster-state=existing, for the first start: what Joining found.
+  std::optional<RunningCluster> running;
   membership::Urls advertise_peer_urls;
   std::vector<std::string> advertise_client_urls;
 

@@ -5,6 +5,7 @@
 #include "base/varint.h"
 #include "member/applier.h"
 #include "member/peers.h"
+#include "raft/wire.h"
 
 namespace keelson::member {
 namespace {
@@ -570,6 +571,33 @@ void Front::on(LeaseEndsAnswer message) {
   if (auto waiting = take(message.ticket)) {
     std::get<LeaseEndsJob>(waiting->done)(std::move(message.ends));
   }
+}
+
+// --- the cluster
+
+Ticket Front::propose_change(raft::ConfChange change, ReplyJob done) {
+  const Ticket id = ids_.next();
+  wait(std::move(done), std::nullopt, id);
+  if (stopped_) return id;
+  change.id = id;
+  raft::Entry entry{.type = raft::EntryType::kConfChange,
+                    .data = base::SharedBytes(raft::encode(change))};
+  if (!ask_raft(Proposal{.entry = std::move(entry), .ticket = id, .front = number_})) {
+    fail_soon(id, Errc::kTooManyRequests);
+  }
+  return id;
+}
+
+Ticket Front::ask_progress(raft::NodeId id, ProgressJob done) {
+  const Ticket ticket = wait(std::move(done), shared_.config.request_timeout());
+  if (!stopped_ && !ask_raft(AskProgress{.front = number_, .ticket = ticket, .id = id})) {
+    fail_soon(ticket, Errc::kTooManyRequests);
+  }
+  return ticket;
+}
+
+void Front::on(const ProgressAnswer& message) {
+  if (auto waiting = take(message.ticket)) std::get<ProgressJob>(waiting->done)(message);
 }
 
 // --- work elsewhere

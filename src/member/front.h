@@ -134,6 +134,15 @@ class Front {
   // When leases end. A few thousand at a time, for it is a job of the raft lane.
   Ticket lease_ends(std::vector<lease::LeaseId> ids, LeaseEndsJob done);
 
+  // Proposes a change of the configuration; its id is set here. Ends when it is applied or refused,
+  // or with kStopped or kProposalDropped: the server knows no timeout for it (api.md 7.3).
+  Ticket propose_change(raft::ConfChange change, ReplyJob done);
+  // kTooManyRequests, kStopped; a lost answer is kTimeout.
+  using ProgressJob = base::Function<void(base::Result<ProgressAnswer, Errc>)>;
+  Ticket ask_progress(raft::NodeId id, ProgressJob done);
+  // Asks raft to let that member lead; it may come to nothing. False if raft cannot be asked.
+  bool transfer_leader(raft::NodeId to) { return ask_raft(TransferLeader{to}); }
+
   // Runs `work` on a worker lane, where it may block, and what it returns on this lane afterwards.
   Ticket on_worker(base::Function<base::Job()> work);
   // The same on the store lane, once everything in the newest View is in the store.
@@ -160,7 +169,7 @@ class Front {
 
  private:
   using Continuation = std::variant<ReplyJob, ViewJob, RenewJob, TimeToLiveJob, LeaseEndsJob,
-                                    base::Function<void(base::Job)>>;
+                                    ProgressJob, base::Function<void(base::Job)>>;
   struct Waiting {
     Continuation done;
     std::size_t bytes = 0;  // of a proposal
@@ -187,6 +196,7 @@ class Front {
   void on(const RenewAnswer& message);
   void on(const TimeToLiveAnswer& message);
   void on(LeaseEndsAnswer message);
+  void on(const ProgressAnswer& message);
   void on(const ProposalRefused& message);
   void on(const LeaderNotice& message);
 

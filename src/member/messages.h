@@ -53,8 +53,18 @@ struct AskLeaseEnds {
   Ticket ticket = 0;
   std::vector<lease::LeaseId> ids;
 };
-using FrontRequest =
-    std::variant<Proposal, ReadIndexRequest, RenewLease, AskTimeToLive, AskLeaseEnds>;
+// How far a member's log has come, which only the leader knows.
+struct AskProgress {
+  std::uint32_t front = 0;
+  Ticket ticket = 0;
+  raft::NodeId id = raft::kNone;
+};
+// Nobody is told; whoever asked looks at who leads.
+struct TransferLeader {
+  raft::NodeId to = raft::kNone;
+};
+using FrontRequest = std::variant<Proposal, ReadIndexRequest, RenewLease, AskTimeToLive,
+                                  AskLeaseEnds, AskProgress, TransferLeader>;
 
 // --- to RaftDriver, from the other lanes. Answers to what it asked for, so their number is
 // bounded.
@@ -118,6 +128,13 @@ struct LeaseEndsAnswer {
   std::vector<base::TimePoint> ends;  // in the order asked for, max() for one it does not know;
                                       // none if it does not lead
 };
+struct ProgressAnswer {
+  Ticket ticket = 0;
+  bool leads = false;  // else the rest says nothing
+  bool known = false;  // raft has it among its members
+  raft::Index match = 0;
+  raft::Index own_match = 0;  // the leader's
+};
 struct ProposalRefused {
   Ticket ticket = 0;
   Errc errc = Errc::kProposalDropped;
@@ -128,6 +145,6 @@ struct LeaderNotice {
   raft::Term term = 0;
 };
 using FrontMessage = std::variant<AppliedBatch, ReadIndexAnswer, RenewAnswer, TimeToLiveAnswer,
-                                  LeaseEndsAnswer, ProposalRefused, LeaderNotice>;
+                                  LeaseEndsAnswer, ProgressAnswer, ProposalRefused, LeaderNotice>;
 
 }  // namespace keelson::member

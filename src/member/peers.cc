@@ -67,6 +67,12 @@ void Peers::follow(const membership::Roster& roster) {
   known_ = std::move(now);
 }
 
+std::unique_ptr<peer::Question> Peers::ask(
+    env::Lane& lane, peer::Asked asked, base::Function<void(base::Result<peer::Answered>)> done) {
+  asked.request.headers.set("X-Etcd-Cluster-ID", membership::id_text(shared_.identity.cluster_id));
+  return peer::ask(lane, *connector_, std::move(asked), std::move(done));
+}
+
 void Peers::stop() {
   transport_->stop();
   views_.drop();

@@ -22,6 +22,7 @@
 #include "env/stream.h"
 #include "member/peer_metrics.h"
 #include "member/shared.h"
+#include "peer/question.h"
 #include "peer/transport.h"
 
 namespace keelson::member {
@@ -47,6 +48,9 @@ class Peers final : public peer::Handler {
   env::Lane& lane() { return lane_; }
   // To the others' peer ports; from any lane.
   peer::Connector& connector() { return *connector_; }
+  // Asks a member something on its peer port, from any lane (peer/question.h), by cluster id.
+  std::unique_ptr<peer::Question> ask(env::Lane& lane, peer::Asked asked,
+                                      base::Function<void(base::Result<peer::Answered>)> done);
 
   // On its lane: nothing comes or goes any more.
   void stop();

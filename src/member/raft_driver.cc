@@ -256,7 +256,8 @@ void RaftDriver::on(SnapshotSent event) {
 void RaftDriver::deliver(std::vector<raft::Message> messages) {
   for (raft::Message& message : messages) {
     if (message.to == node_.id()) {
-      CHECK(node_.step(std::move(message)).ok());
+      // A member that was removed is no peer of itself any more.
+      MAYBE(node_.step(std::move(message)).ok());
     } else {
       outgoing_.push_back(std::move(message));
     }
@@ -515,6 +516,25 @@ void RaftDriver::on(const AskLeaseEnds& request) {
   }
   shared_.fronts[request.front]->inbox().push_always(std::move(answer));
 }
+
+// --- the cluster
+
+void RaftDriver::on(const AskProgress& request) {
+  ProgressAnswer answer{.ticket = request.ticket, .leads = leads()};
+  if (const auto* progress = node_.progress()) {
+    if (const auto it = progress->find(request.id); it != progress->end()) {
+      answer.known = true;
+      answer.match = it->second.match;
+    }
+    // One that was removed leads on for a while, and does not count itself.
+    if (const auto own = progress->find(node_.id()); own != progress->end()) {
+      answer.own_match = own->second.match;
+    }
+  }
+  shared_.fronts[request.front]->inbox().push_always(answer);
+}
+
+void RaftDriver::on(const TransferLeader& request) { node_.transfer_leader(request.to); }
 
 // --- requests of the member's own
 

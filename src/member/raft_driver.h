@@ -73,6 +73,8 @@ class RaftDriver {
   void on(const RenewLease& request);
   void on(const AskTimeToLive& request);
   void on(const AskLeaseEnds& request);
+  void on(const AskProgress& request);
+  void on(const TransferLeader& request);
   void on(Persisted event);
   void on(AppliedNotice event);
   void on(SnapshotSaved event);

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "membership/json.h"
 
 namespace keelson::membership {
 
@@ -52,6 +55,17 @@ std::optional<Version> allowed_downgrade(Version cluster) {
 
 bool can_serve(Version server, Version cluster) {
   return server.without_patch() >= cluster.without_patch();
+}
+
+std::optional<Versions> parse_versions(std::string_view text) {
+  const auto value = json::parse(text);
+  if (!value) return std::nullopt;
+  Versions versions;
+  json::ObjectReader in(*value);
+  in.text("etcdserver", versions.server);
+  in.text("etcdcluster", versions.cluster);
+  if (!in.ok()) return std::nullopt;
+  return versions;
 }
 
 }  // namespace keelson::membership

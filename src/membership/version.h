@@ -30,4 +30,11 @@ std::optional<Version> allowed_downgrade(Version cluster);
 // A server refuses a cluster whose minor is above its own.
 bool can_serve(Version server, Version cluster);
 
+// What GET /version answers; texts that are no versions (not_decided) are left as they are.
+struct Versions {
+  std::string server;
+  std::string cluster;
+};
+std::optional<Versions> parse_versions(std::string_view json);
+
 }  // namespace keelson::membership

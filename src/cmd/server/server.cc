@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <random>
 
 #include "api/http_endpoints.h"
@@ -11,6 +12,7 @@
 #include "cmd/server/descriptors.h"
 #include "cmd/server/start_log.h"
 #include "env/log.h"
+#include "member/joining.h"
 
 namespace keelson::cmd {
 namespace {
@@ -39,6 +41,29 @@ std::string listen_error(const std::string& address, const base::Error& error) {
 http::ServerOptions without_policy(http::ServerOptions options) {
   options.access.applies = false;
   return options;
+}
+
+}  // namespace
+
+namespace {
+
+// On a runtime of its own: the member's lanes do not run yet.
+base::Result<std::optional<member::RunningCluster>, std::string> ask_others(
+    const member::Config& config) {
+  std::promise<base::Result<std::optional<member::RunningCluster>, member::BootError>> promise;
+  env::posix::Runtime runtime({{.lane = "join", .thread = "join"}});
+  const auto connector = peer::make_plain_connector(runtime.network());
+  env::Lane& lane = runtime.lane("join");
+  std::unique_ptr<member::Joining> joining;
+  runtime.start();
+  lane.post([&] {
+    joining = std::make_unique<member::Joining>(
+        lane, *connector, config, [&](auto result) { promise.set_value(std::move(result)); });
+  });
+  auto result = promise.get_future().get();
+  runtime.stop();
+  if (!result) return fail(result.error().text);
+  return *std::move(result);
 }
 
 }  // namespace
@@ -165,7 +190,16 @@ base::Result<void, std::string> Server::bind(const membership::Url& url, Port po
 
 base::Result<void, std::string> Server::boot(bool initialized) {
   env::log_info("bootstrapping cluster");
-  auto member = member::Member::make(config_.member, runtime_.file_system(), runtime_.clock(),
+  member::Config config = config_.member;
+  if (!initialized) {
+    auto asked = ask_others(config);
+    if (!asked) {
+      env::log_error("bootstrap failed", {{"error", asked.error()}});
+      return fail(asked.error());
+    }
+    config.running = *std::move(asked);
+  }
+  auto member = member::Member::make(std::move(config), runtime_.file_system(), runtime_.clock(),
                                      runtime_.network(), lanes_, std::random_device{}());
   if (!member) {
     env::log_error("bootstrap failed", {{"error", member.error().text}});

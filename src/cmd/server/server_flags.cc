@@ -26,7 +26,6 @@ constexpr auto kNotYet = std::to_array<std::string_view>({
     "discovery-password",
     "discovery-srv",
     "discovery-srv-name",
-    "initial-cluster-state",
     "cert-file",
     "key-file",
     "client-cert-file",
