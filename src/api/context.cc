@@ -47,9 +47,10 @@ Header Context::header(const member::Reply& reply) const {
 }
 
 void add_method(http::Router& router, Context& context, std::string_view service,
-                std::string_view name, http::MethodKind kind, http::HandlerFactory make) {
-  auto stats =
-      router.add(service, name, kind, context.metrics.gate(kind, std::move(make), context.front));
+                std::string_view name, http::MethodKind kind, http::HandlerFactory make,
+                ForLearner for_learner) {
+  auto stats = router.add(service, name, kind,
+                          context.metrics.gate(kind, for_learner, std::move(make), context.front));
   context.metrics.watch(service, name, kind, std::move(stats));
 }
 

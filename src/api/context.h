@@ -118,16 +118,20 @@ class RequestHandler : public http::CallHandler {
 
 // Registers a method, behind the gate and among the metrics.
 void add_method(http::Router& router, Context& context, std::string_view service,
-                std::string_view name, http::MethodKind kind, http::HandlerFactory make);
+                std::string_view name, http::MethodKind kind, http::HandlerFactory make,
+                ForLearner for_learner = ForLearner::kRefused);
 
 // The same for a `Handler` that is made from (Context&, Call&).
 template <class Handler>
 void add_method(http::Router& router, Context& context, std::string_view service,
-                std::string_view name, http::MethodKind kind) {
-  add_method(router, context, service, name, kind,
-             [&context](http::Call& call) -> std::unique_ptr<http::CallHandler> {
-               return std::make_unique<Handler>(context, call);
-             });
+                std::string_view name, http::MethodKind kind,
+                ForLearner for_learner = ForLearner::kRefused) {
+  add_method(
+      router, context, service, name, kind,
+      [&context](http::Call& call) -> std::unique_ptr<http::CallHandler> {
+        return std::make_unique<Handler>(context, call);
+      },
+      for_learner);
 }
 
 // A method that is known and not there yet: kUnimplemented.

@@ -80,16 +80,19 @@ base::Counter* GrpcMetrics::counter_of(LaneVersions& versions, std::string_view 
   return versions.counters.emplace(version, std::move(counter)).first->second.get();
 }
 
-http::HandlerFactory GrpcMetrics::gate(http::MethodKind kind, http::HandlerFactory make,
-                                       member::Front& front) {
+http::HandlerFactory GrpcMetrics::gate(http::MethodKind kind, ForLearner for_learner,
+                                       http::HandlerFactory make, member::Front& front) {
   auto versions = std::make_shared<LaneVersions>();
   const char* type = kind == http::MethodKind::kUnary ? "unary" : "stream";
-  return [this, versions, type, make = std::move(make),
+  return [this, versions, type, for_learner, make = std::move(make),
           &front](http::Call& call) -> std::unique_ptr<http::CallHandler> {
     const auto refuse = [&](RequestErrc errc) -> std::unique_ptr<http::CallHandler> {
       call.finish(status_of(errc));
       return nullptr;
     };
+    if (for_learner == ForLearner::kRefused && front.progress().learner.load()) {
+      return refuse(RequestErrc::kNotForLearner);
+    }
     const std::string_view version = call.metadata("client-api-version").value_or("unknown");
     if (!base::is_utf8(version)) return refuse(RequestErrc::kInvalidClientApiVersion);
     if (auto* counter = counter_of(*versions, type, version)) counter->add();

@@ -25,10 +25,14 @@
 
 namespace keelson::api {
 
+// What a member that does not vote yet does with calls of a method.
+enum class ForLearner : std::uint8_t { kRefused, kServed };
+
 class GrpcMetrics : public prometheus::Collectable {
  public:
   // A factory for one lane that lets a call through the gate, then asks `make`.
-  http::HandlerFactory gate(http::MethodKind kind, http::HandlerFactory make, member::Front& front);
+  http::HandlerFactory gate(http::MethodKind kind, ForLearner for_learner,
+                            http::HandlerFactory make, member::Front& front);
 
   // Has what one lane counts of a method among the sums.
   void watch(std::string_view service, std::string_view name, http::MethodKind kind,

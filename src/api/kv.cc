@@ -28,8 +28,11 @@ class RangeCall : public RequestHandler<etcdserverpb::RangeRequest> {
 
  private:
   void run(std::string_view) override {
-    if (auto bad = check(request_)) return refuse(*bad);
     auto& front = context_.front;
+    if (!request_.serializable() && front.progress().learner.load()) {
+      return refuse(RequestErrc::kNotForLearner);
+    }
+    if (auto bad = check(request_)) return refuse(*bad);
     if (request_.serializable() || front.view()->linearizable) return read(front.view());
     waiting_ = front.barrier([this](auto view) {
       waiting_ = 0;
@@ -180,7 +183,7 @@ class CompactCall : public RequestHandler<etcdserverpb::CompactionRequest> {
 void add_kv(http::Router& router, Context& context) {
   constexpr std::string_view kService = "etcdserverpb.KV";
   using enum http::MethodKind;
-  add_method<RangeCall>(router, context, kService, "Range", kUnary);
+  add_method<RangeCall>(router, context, kService, "Range", kUnary, ForLearner::kServed);
   add_method<RangeStreamCall>(router, context, kService, "RangeStream", kServerStream);
   add_method<PutCall>(router, context, kService, "Put", kUnary);
   add_method<DeleteRangeCall>(router, context, kService, "DeleteRange", kUnary);

@@ -164,11 +164,12 @@ void add_maintenance(http::Router& router, Context& context) {
   constexpr std::string_view kService = "etcdserverpb.Maintenance";
   using enum http::MethodKind;
   add_method<AlarmCall>(router, context, kService, "Alarm", kUnary);
-  add_method<StatusCall>(router, context, kService, "Status", kUnary);
+  add_method<StatusCall>(router, context, kService, "Status", kUnary, ForLearner::kServed);
   add_method<DefragmentCall>(router, context, kService, "Defragment", kUnary);
   add_method<HashCall>(router, context, kService, "Hash", kUnary);
   add_method<HashKvCall>(router, context, kService, "HashKV", kUnary);
-  add_method<SnapshotCall>(router, context, kService, "Snapshot", kServerStream);
+  add_method<SnapshotCall>(router, context, kService, "Snapshot", kServerStream,
+                           ForLearner::kServed);
   add_method<MoveLeaderCall>(router, context, kService, "MoveLeader", kUnary);
   add_missing(router, context, kService, "Downgrade", kUnary);
 }

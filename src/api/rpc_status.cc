@@ -181,6 +181,8 @@ Status status_of(RequestErrc errc) {
     case kLearnerNotReady:
       return {StatusCode::kFailedPrecondition,
               "etcdserver: can only promote a learner member which is in sync with leader"};
+    case kNotForLearner:
+      return {StatusCode::kFailedPrecondition, "etcdserver: rpc not supported for learner"};
     case kBadLeaderTransferee:
       return {StatusCode::kFailedPrecondition, "etcdserver: bad leader transferee"};
   }

@@ -35,6 +35,7 @@ enum class RequestErrc {
   kNotEnoughStarted,
   kUnhealthy,
   kLearnerNotReady,
+  kNotForLearner,
   kHeldTooLong,
 };
 http::Status status_of(RequestErrc errc);

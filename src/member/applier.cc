@@ -397,6 +397,7 @@ void Applier::publish() {
   view->index_stats = state_->index_stats();
   view->compacting = state_->compacting();
   const auto* self = view->roster->find(shared_.identity.member_id);
+  shared_.progress.learner.store(self != nullptr && self->is_learner, std::memory_order_release);
   view->linearizable =
       own_term_applied_ && view->roster->voters() == 1 && self != nullptr && !self->is_learner;
   releases_->views++;

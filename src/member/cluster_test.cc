@@ -27,6 +27,11 @@ class PeerPort final : public http::RequestRouter {
  public:
   explicit PeerPort(Member& member) : member_(member) {}
   http::Route route(const http::Request& head) override {
+    if (head.path == "/version") {
+      return {.handler = http::make_simple_handler([](const http::Request&) {
+                return http::text_response(200, R"({"etcdserver":"3.7.1"})");
+              })};
+    }
     if (head.path.starts_with("/leases")) return route_leases(member_.front(0), head);
     return member_.shared().peers->transport().route(head);
   }

@@ -1,6 +1,9 @@
 #include "member/publisher.h"
 
+#include <algorithm>
+
 #include "env/log.h"
+#include "member/peers.h"
 #include "proto/raft_internal.pb.h"
 
 namespace keelson::member {
@@ -9,6 +12,8 @@ namespace {
 constexpr std::uint32_t kVersionSetField = 1300;
 constexpr std::uint32_t kAttributesSetField = 1301;
 constexpr base::Duration kVersionInterval = base::Seconds(4);
+constexpr base::Duration kVersionPatience = base::Seconds(1);
+constexpr membership::Version kOldestClusterVersion{3, 0, 0};
 constexpr base::Duration kRetry = base::Milliseconds(500);
 
 }  // namespace
@@ -22,6 +27,7 @@ void Publisher::stop() {
   stopped_ = true;
   front_.lane().cancel(timer_);
   front_.forget(ticket_);
+  questions_.clear();
 }
 
 void Publisher::publish() {
@@ -52,21 +58,59 @@ void Publisher::publish() {
 void Publisher::watch_version() {
   if (stopped_) return;
   timer_ = front_.lane().after(kVersionInterval, [this] { watch_version(); });
-  // The cluster runs at the lowest version of its servers; this member is all of them.
-  const auto& version = front_.view()->roster->version;
   const bool leads = front_.progress().leader.load() == front_.identity().member_id;
-  if (!leads || ticket_ != 0 || (version && *version >= kClusterVersion)) return;
+  if (!leads || ticket_ != 0) return;
+  versions_ = {kServerVersion};
+  unanswered_ = 0;
+  questions_.clear();
+  for (const auto& member : front_.view()->roster->members) {
+    if (member.id != front_.identity().member_id) ask_version(member);
+  }
+  if (unanswered_ == 0) decide_version();
+}
+
+void Publisher::ask_version(const membership::Member& member) {
+  unanswered_++;
+  questions_.push_back(front_.shared().peers->ask(
+      front_.lane(),
+      {.urls = member.peer_urls, .request = {.target = "/version"}, .timeout = kVersionPatience},
+      [this, id = member.id](base::Result<peer::Answered> answered) {
+        const auto told = answered ? membership::parse_versions(answered->body) : std::nullopt;
+        const auto version = told ? membership::parse_version(told->server) : std::nullopt;
+        if (version) {
+          versions_.push_back(*version);
+        } else {
+          env::log_warn(
+              "failed to get version",
+              {{"remote-member-id", membership::id_text(id)},
+               {"error", answered ? "no version in the answer" : answered.error().message()}});
+        }
+        if (--unanswered_ == 0) decide_version();
+      }));
+}
+
+// The cluster runs at the lowest minor version of its servers. One that nobody knows may be older
+// than all: then a new cluster begins at the lowest there is, and an old one stays where it is.
+void Publisher::decide_version() {
+  const auto view = front_.view();
+  const auto& current = view->roster->version;
+  const bool all_known = versions_.size() == view->roster->members.size();
+  if (current && !all_known) return;
+  const membership::Version wanted =
+      all_known ? std::min_element(versions_.begin(), versions_.end())->without_patch()
+                : kOldestClusterVersion;
+  if (stopped_ || ticket_ != 0 || (current && *current >= wanted)) return;
   membershippb::ClusterVersionSetRequest request;
-  request.set_ver(kClusterVersion.text());
-  env::log_info(version ? "updating cluster version using v3 API"
+  request.set_ver(wanted.text());
+  env::log_info(current ? "updating cluster version using v3 API"
                         : "setting up initial cluster version using v3 API",
-                {{"cluster-version", kClusterVersion.minor_text()}});
+                {{"cluster-version", wanted.minor_text()}});
   ticket_ = front_.propose(kVersionSetField, request.SerializeAsString(),
-                           [this](base::Result<Reply, Failure> reply) {
+                           [this, wanted](base::Result<Reply, Failure> reply) {
                              ticket_ = 0;
                              if (reply)
                                env::log_info("cluster version is updated",
-                                             {{"cluster-version", kClusterVersion.minor_text()}});
+                                             {{"cluster-version", wanted.minor_text()}});
                            });
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/function.h"
 #include "member/front.h"
+#include "peer/question.h"
 
 namespace keelson::member {
 
@@ -25,12 +26,19 @@ class Publisher {
  private:
   void publish();
   void watch_version();
+  void ask_version(const membership::Member& member);
+  void decide_version();
 
   Front& front_;
   base::Job on_published_;
   Ticket ticket_ = 0;
   env::TimerId timer_ = 0;
   bool stopped_ = false;
+
+  // Of the servers, while a look at them is under way.
+  std::vector<membership::Version> versions_;
+  std::size_t unanswered_ = 0;
+  std::vector<std::unique_ptr<peer::Question>> questions_;
 };
 
 }  // namespace keelson::member

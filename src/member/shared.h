@@ -45,6 +45,7 @@ struct Progress {
   std::atomic<raft::Term> term{0};                // raft
   std::atomic<raft::NodeId> leader{raft::kNone};  // raft
   std::atomic<raft::Term> leading_term{0};        // raft: in which this member led last
+  std::atomic<bool> learner{false};               // apply: this member is one
   std::atomic<bool> fatal{false};                 // whoever found durability in doubt
 };
 

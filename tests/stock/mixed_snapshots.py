@@ -7,91 +7,17 @@ Each time two members of one kind and one of the other; the one is killed, the l
 is kept, and it comes back. Exit 77: skipped, a program is not there.
 """
 import argparse
-import json
-import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.dont_write_bytecode = True
-from member import free_port  # noqa: E402
+from nodes import PATIENCE, Ctl, Node, until  # noqa: E402
 
-PATIENCE = 60  # seconds; a bound for what hangs, never a measure
 WRITES = 400
-
-
-class Node:
-    def __init__(self, name, binary, directory):
-        self.name, self.binary = name, binary
-        self.directory = directory / name
-        self.directory.mkdir()
-        self.port, self.peer_port = free_port(), free_port()
-        self.starts = 0
-        self.process = None
-
-    @property
-    def endpoint(self):
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def peer_url(self):
-        return f"http://127.0.0.1:{self.peer_port}"
-
-    def start(self, cluster):
-        self.starts += 1
-        self.log_path = self.directory / f"log{self.starts}"
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(
-                [self.binary, f"--name={self.name}", f"--data-dir={self.directory / 'data'}",
-                 f"--listen-client-urls=http://{self.endpoint}", f"--advertise-client-urls=http://{self.endpoint}",
-                 f"--listen-peer-urls={self.peer_url}", f"--initial-advertise-peer-urls={self.peer_url}",
-                 "--initial-cluster=" + ",".join(f"{one.name}={one.peer_url}" for one in cluster),
-                 "--snapshot-count=100", "--snapshot-catchup-entries=20"], stdout=log, stderr=log)
-
-    def log(self):
-        return self.log_path.read_text(errors="replace")
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            os.kill(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=30)
-
-
-def until(what, check, nodes):
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if check():
-                return
-        except (RuntimeError, KeyError, IndexError):
-            pass
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {PATIENCE} s\n" + "\n".join(
-                f"---- {node.name}\n{node.log()[-3000:]}" for node in nodes))
-        time.sleep(0.1)
-
-
-class Ctl:
-    def __init__(self, program):
-        self.program = str(program)
-
-    def __call__(self, node, *arguments):
-        done = subprocess.run([self.program, "--endpoints", node.endpoint, *arguments, "-w", "json"],
-                              capture_output=True, timeout=PATIENCE)
-        if done.returncode:
-            raise RuntimeError(done.stderr.decode()[-500:])
-        return json.loads(done.stdout) if done.stdout[:1] in (b"{", b"[") else done.stdout
-
-    def revision(self, node):
-        return self(node, "get", "x", "--consistency=s")["header"]["revision"]
-
-    def hash(self, node, revision):
-        one = self(node, "endpoint", "hashkv", f"--rev={revision}")[0]["HashKV"]
-        return one["hash"], one.get("compact_revision")
+OFTEN = ("--snapshot-count=100", "--snapshot-catchup-entries=20")
 
 
 def run(majority, single, peers, directory):
@@ -109,7 +35,7 @@ def run(majority, single, peers, directory):
 
     try:
         for node in nodes:
-            node.start(nodes)
+            node.start(nodes, *OFTEN)
         until("all serve", lambda: all(ctl(node, "get", "x") for node in nodes), nodes)
         ctl(nodes[0], "put", "before", "1")
         ctl(nodes[0], "lease", "grant", "1000")
@@ -118,7 +44,7 @@ def run(majority, single, peers, directory):
         until("somebody leads", lambda: ctl(nodes[0], "get", "x"), nodes[:2])
         write(1)
         ctl(nodes[0], "compaction", "300")
-        away.start(nodes)
+        away.start(nodes, *OFTEN)
         last = 2 + WRITES
         until("caught up", lambda: ctl.revision(away) == last, nodes)
         if "applied snapshot" not in away.log():
@@ -135,7 +61,7 @@ def run(majority, single, peers, directory):
         last += WRITES + 1
         until("all go on", lambda: all(ctl.revision(node) == last for node in nodes), nodes)
         away.stop()
-        away.start(nodes)
+        away.start(nodes, *OFTEN)
         until("it starts again", lambda: ctl.revision(away) == last and ctl(away, "get", "after")["count"] == 1, nodes)
         hashes = {ctl.hash(node, last) for node in nodes}
         if len(hashes) != 1:

@@ -1,0 +1,81 @@
+"""Members of a cluster, of either kind, and etcdctl to ask them."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from member import free_port
+
+PATIENCE = 60  # seconds; a bound for what hangs, never a measure
+
+
+class Node:
+    def __init__(self, name, binary, directory):
+        self.name, self.binary = name, binary
+        self.directory = directory / name
+        self.directory.mkdir()
+        self.port, self.peer_port = free_port(), free_port()
+        self.starts = 0
+        self.process = None
+
+    @property
+    def endpoint(self):
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def peer_url(self):
+        return f"http://127.0.0.1:{self.peer_port}"
+
+    def start(self, cluster, *more):
+        """`cluster`: the nodes of --initial-cluster."""
+        self.starts += 1
+        self.log_path = self.directory / f"log{self.starts}"
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [self.binary, f"--name={self.name}", f"--data-dir={self.directory / 'data'}",
+                 f"--listen-client-urls=http://{self.endpoint}", f"--advertise-client-urls=http://{self.endpoint}",
+                 f"--listen-peer-urls={self.peer_url}", f"--initial-advertise-peer-urls={self.peer_url}",
+                 "--initial-cluster=" + ",".join(f"{one.name}={one.peer_url}" for one in cluster),
+                 *more], stdout=log, stderr=log)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=30)
+
+
+def until(what, check, nodes):
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if check():
+                return
+        except (RuntimeError, KeyError, IndexError):
+            pass
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {PATIENCE} s\n" + "\n".join(
+                f"---- {node.name}\n{node.log()[-3000:]}" for node in nodes))
+        time.sleep(0.1)
+
+
+class Ctl:
+    def __init__(self, program):
+        self.program = str(program)
+
+    def __call__(self, node, *arguments):
+        done = subprocess.run([self.program, "--endpoints", node.endpoint, *arguments, "-w", "json"],
+                              capture_output=True, timeout=PATIENCE)
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode()[-500:])
+        return json.loads(done.stdout) if done.stdout[:1] in (b"{", b"[") else done.stdout
+
+    def revision(self, node):
+        return self(node, "get", "x", "--consistency=s")["header"]["revision"]
+
+    def hash(self, node, revision):
+        one = self(node, "endpoint", "hashkv", f"--rev={revision}")[0]["HashKV"]
+        return one["hash"], one.get("compact_revision")
