@@ -90,6 +90,7 @@ class Machine {
     router_.reset();
     member_.reset();
   }
+  void stop(base::Job done) { member_->stop(std::move(done)); }
   void start_again() {
     host_.start();
     start();
@@ -401,6 +402,20 @@ TEST_P(ClusterTest, WithoutALeaderNobodyAnswersForLeases) {
   EXPECT_EQ(wait(follower.time_to_live(7)),
             fmt::format("error {}", static_cast<int>(Errc::kNoLeader)));
   world_.heal_all();
+}
+
+TEST_P(ClusterTest, ALeaderThatStopsHandsOnItsLeadership) {
+  Machine& old = *leader();
+  bool stopped = false;
+  old.stop([&stopped] { stopped = true; });
+  ASSERT_TRUE(world_.run_until([&] { return stopped; }, Seconds(20)));
+  Machine* next = leader();
+  ASSERT_NE(next, nullptr) << "nobody leads after it";
+  EXPECT_NE(next, &old);
+  old.kill(Disk::Crash::kLoseUnsynced);
+  const auto at = world_.now();
+  EXPECT_EQ(wait(next->put("a")), "2");
+  EXPECT_LT(world_.now() - at, kElectionTimeout) << "an election was waited for";
 }
 
 TEST_P(ClusterTest, PowerLossOfAllKeepsWhatWasAnswered) {

@@ -4,6 +4,7 @@
 
 #include "member/applier.h"
 #include "member/compactor.h"
+#include "member/handover.h"
 #include "member/log_writer.h"
 #include "member/peers.h"
 #include "member/publisher.h"
@@ -120,6 +121,15 @@ void Member::start(base::Job on_ready, base::Job on_removed) {
 }
 
 void Member::stop(base::Job done) {
+  lanes_.io.front()->post([this, done = std::move(done)]() mutable {
+    handover_ = std::make_unique<Handover>(
+        *shared_.fronts.front(),
+        [this, done = std::move(done)]() mutable { stop_lanes(std::move(done)); });
+    handover_->begin();
+  });
+}
+
+void Member::stop_lanes(base::Job done) {
   // One lane after the other, in the order requests flow, so that each has done what the one before
   // gave it.
   auto rest = std::make_shared<std::atomic<std::size_t>>(shared_.fronts.size());

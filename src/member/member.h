@@ -29,6 +29,7 @@ class Applier;
 class StoreKeeper;
 class Publisher;
 class Compactor;
+class Handover;
 class Peers;
 
 struct Lanes {
@@ -55,8 +56,9 @@ class Member {
   // Begins to work; from any thread, once. `on_ready` runs on io[0] when the member has published
   // itself; `on_removed` when it was removed from its cluster: it should be stopped then.
   void start(base::Job on_ready, base::Job on_removed = {});
-  // Ends: what is outstanding is answered, what is durable stays so, a last checkpoint is made.
-  // `done` runs on the store lane. From any thread, once; calls of services must be over.
+  // Ends: hands on the leadership, if it has it and there is somebody, then what is outstanding is
+  // answered, what is durable stays so, a last checkpoint is made. `done` runs on the store lane.
+  // From any thread, once; calls of services must be over.
   void stop(base::Job done);
 
   Front& front(std::size_t lane) { return *shared_.fronts[lane]; }
@@ -66,6 +68,7 @@ class Member {
 
  private:
   explicit Member(Lanes lanes);
+  void stop_lanes(base::Job done);
   void wire(Booted booted, env::FileSystem& files, env::Network& network, std::uint64_t chance);
 
   const Lanes lanes_;
@@ -77,6 +80,7 @@ class Member {
   std::unique_ptr<env::Channel<raft::Message>> from_peers_;
   std::unique_ptr<env::Channel<raft::Message>> proposals_from_peers_;
   std::unique_ptr<Peers> peers_;
+  std::unique_ptr<Handover> handover_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Compactor> compactor_;
 };

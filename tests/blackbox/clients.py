@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import harness
 from harness import Broken, Grpc, Refused, Writer, data, number, wait_until
@@ -405,6 +406,13 @@ class Rude(Clients):
         self.assertEqual(server.terminate(), -signal.SIGTERM)
 
 
+def stopped_whole(pid):
+    """The signal reaches one thread after the other."""
+    states = [task.joinpath("stat").read_text().rpartition(")")[2].split()[0]
+              for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(state == "T" for state in states)
+
+
 class Stopped(Clients):
     """A server that the kernel does not let run for a while: a paused virtual machine, a frozen container."""
 
@@ -423,6 +431,7 @@ class Stopped(Clients):
         wait_until(lambda: all(len(writer.acknowledged) > 20 for writer in writers), "puts")
         for _ in range(3):
             server.process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: stopped_whole(server.process.pid), "each thread stopped")
             stopped = time.monotonic()
             asked = [writer.asked for writer in writers]
             while time.monotonic() < stopped + 1.5:  # it is the time that is tested

@@ -282,8 +282,6 @@ void Server::stop(base::Job done) {
                  {"data-dir", config_.member.data_dir},
                  {"advertise-peer-urls", membership::to_texts(config_.member.advertise_peer_urls)},
                  {"advertise-client-urls", config_.member.advertise_client_urls}});
-  env::log_info("skipped leadership transfer for single voting member cluster",
-                {{"local-member-id", membership::id_text(member_->identity().member_id)}});
   client_listeners_.clear();
   on_every_lane(
       [patience = config_.member.request_timeout()](IoLane& lane, base::Job stopped) {
