@@ -105,16 +105,10 @@ base::Result<void, BootError> write_bootstrap_entries(
 }
 
 base::Result<std::vector<membership::Member>, BootError> first_members(const Config& config) {
+  RETURN_IF_ERROR(check_first_start(config));
   if (!config.new_cluster) {
     CHECK_MSG(config.running.has_value(), "nobody has asked the running cluster");
     return config.running->members;
-  }
-  if (auto checked =
-          membership::check_bootstrap({.name = config.name,
-                                       .advertised_peer_urls = config.advertise_peer_urls,
-                                       .cluster = config.initial_cluster});
-      !checked) {
-    return fail(error(checked.error().text));
   }
   auto members = membership::initial_members(config.initial_cluster, config.initial_cluster_token);
   if (!members) return fail(error(members.error().text));
@@ -406,6 +400,17 @@ store::Options store_options(const Config& config, base::WallTime now, std::uint
   options.wall_now = now;
   if (KEELSON_PLANTED(kTombstoneCollectedFirst)) options.broken.drop_tombstones_unguarded = true;
   return options;
+}
+
+base::Result<void, BootError> check_first_start(const Config& config) {
+  const auto checked =
+      config.new_cluster
+          ? membership::check_bootstrap({.name = config.name,
+                                         .advertised_peer_urls = config.advertise_peer_urls,
+                                         .cluster = config.initial_cluster})
+          : membership::check_join({.name = config.name, .cluster = config.initial_cluster});
+  if (!checked) return fail(error(checked.error().text));
+  return {};
 }
 
 Paths Paths::of(const Config& config) {

@@ -57,6 +57,10 @@ struct Paths {
   static Paths of(const Config& config);
 };
 
+// Whether --initial-cluster and the rest fit a member that has no log yet: what can be said without
+// asking anybody.
+base::Result<void, BootError> check_first_start(const Config& config);
+
 // Of the store of this member. `chance` seeds its id if it is made new; the log has all entries
 // above `replay_from`.
 store::Options store_options(const Config& config, base::WallTime now, std::uint64_t chance,

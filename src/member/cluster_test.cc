@@ -25,11 +25,12 @@ constexpr base::Duration kElectionTimeout = Seconds(1);
 // What the peer port serves here: the transport, and questions about leases.
 class PeerPort final : public http::RequestRouter {
  public:
-  explicit PeerPort(Member& member) : member_(member) {}
+  // `version`: what it says of the server, as of each question.
+  PeerPort(Member& member, const std::string& version) : member_(member), version_(version) {}
   http::Route route(const http::Request& head) override {
     if (head.path == "/version") {
-      return {.handler = http::make_simple_handler([](const http::Request&) {
-                return http::text_response(200, R"({"etcdserver":"3.7.1"})");
+      return {.handler = http::make_simple_handler([version = version_](const http::Request&) {
+                return http::text_response(200, fmt::format(R"({{"etcdserver":"{}"}})", version));
               })};
     }
     if (head.path.starts_with("/leases")) return route_leases(member_.front(0), head);
@@ -38,13 +39,15 @@ class PeerPort final : public http::RequestRouter {
 
  private:
   Member& member_;
+  const std::string& version_;
 };
 
 // One member and its host.
 class Machine {
  public:
-  Machine(env::simulated::World& world, const std::string& name, const std::string& cluster)
-      : world_(world), host_(world.host(name)) {
+  Machine(env::simulated::World& world, const std::string& name, const std::string& cluster,
+          std::string version)
+      : world_(world), host_(world.host(name)), version_(std::move(version)) {
     config_.name = name;
     config_.data_dir = "/data";
     config_.advertise_peer_urls = *membership::parse_url_list("http://" + name + ":2380");
@@ -71,7 +74,7 @@ class Machine {
                              world_.random().next());
     ASSERT_TRUE(made.ok()) << made.error().text;
     member_ = *std::move(made);
-    router_ = std::make_unique<PeerPort>(*member_);
+    router_ = std::make_unique<PeerPort>(*member_, version_);
     server_ = std::make_unique<http::Server>(host_.lane("io0"),
                                              http::ServerOptions{.access = {.applies = false}},
                                              nullptr, router_.get());
@@ -94,6 +97,12 @@ class Machine {
   void start_again() {
     host_.start();
     start();
+  }
+
+  void say_version(std::string version) { version_ = std::move(version); }
+  std::string cluster_version() const {
+    const auto view = member_->shared().views.load();
+    return view->roster->version ? view->roster->version->text() : "none";
   }
 
   bool up() const { return member_ != nullptr; }
@@ -183,6 +192,7 @@ class Machine {
   env::simulated::Host& host_;
   Config config_;
   std::unique_ptr<Member> member_;
+  std::string version_;
   std::unique_ptr<PeerPort> router_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<env::Listener> listener_;
@@ -191,11 +201,12 @@ class Machine {
 
 class ClusterTest : public ::testing::TestWithParam<std::uint64_t> {
  protected:
-  ClusterTest() : world_(GetParam()) {
+  // `version`: what each says of its server to the others.
+  explicit ClusterTest(const std::string& version = "3.7.1") : world_(GetParam()) {
     set_stop_handler([](std::string_view) { throw env::simulated::ProcessExit{}; });
     const std::string cluster = "n1=http://n1:2380,n2=http://n2:2380,n3=http://n3:2380";
     for (const std::string name : {"n1", "n2", "n3"}) {
-      machines_.push_back(std::make_unique<Machine>(world_, name, cluster));
+      machines_.push_back(std::make_unique<Machine>(world_, name, cluster, version));
     }
     EXPECT_TRUE(world_.run_until([this] { return all_ready(); }, Seconds(20)));
   }
@@ -250,6 +261,43 @@ class ClusterTest : public ::testing::TestWithParam<std::uint64_t> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Seeds, ClusterTest, ::testing::Range<std::uint64_t>(1, 9));
+
+// The cluster runs at the lowest minor version of its servers, and goes up once all have.
+class ClusterVersionTest : public ClusterTest {
+ protected:
+  explicit ClusterVersionTest(const std::string& version) : ClusterTest(version) {}
+  // Looks are four seconds apart.
+  std::string version_after(const std::vector<std::string>& said) {
+    for (std::size_t i = 0; i < said.size(); i++) machines_[i]->say_version(said[i]);
+    world_.run_for(Seconds(10));
+    return machines_.front()->cluster_version();
+  }
+};
+class OldClusterTest : public ClusterVersionTest {
+ protected:
+  OldClusterTest() : ClusterVersionTest("3.6.5") {}
+};
+class UnknownClusterTest : public ClusterVersionTest {
+ protected:
+  UnknownClusterTest() : ClusterVersionTest("not said") {}
+};
+INSTANTIATE_TEST_SUITE_P(Seeds, OldClusterTest, ::testing::Values(1));
+INSTANTIATE_TEST_SUITE_P(Seeds, UnknownClusterTest, ::testing::Values(1));
+
+TEST_P(OldClusterTest, GoesUpWithTheLastOfItsServers) {
+  EXPECT_EQ(version_after({}), "3.6.0");
+  // The leader's own is known to it whatever it says.
+  EXPECT_EQ(version_after({"3.7.1", "3.6.5", "3.6.5"}), "3.6.0");
+  EXPECT_EQ(version_after({"3.7.1", "not said", "3.7.1"}),
+            leader() == machines_[1].get() ? "3.7.0" : "3.6.0");
+  EXPECT_EQ(version_after({"3.7.1", "3.7.1", "3.7.1"}), "3.7.0");
+  EXPECT_EQ(version_after({"3.6.5", "3.6.5", "3.6.5"}), "3.7.0") << "never down by itself";
+}
+
+TEST_P(UnknownClusterTest, BeginsAtTheLowestThereIs) {
+  EXPECT_EQ(version_after({}), "3.0.0");
+  EXPECT_EQ(version_after({"3.7.1", "3.7.1", "3.7.1"}), "3.7.0");
+}
 
 TEST_P(ClusterTest, WhatOneAnsweredAllOthersRead) {
   ASSERT_NE(leader(), nullptr);

@@ -34,7 +34,13 @@ Joining::Joining(env::Lane& lane, peer::Connector& connector, const Config& conf
       config_(config),
       done_(std::move(done)),
       urls_(urls_of_others(config)) {
-  lane_.post([this] { ask_next_members(); });
+  lane_.post([this] { begin(); });
+}
+
+void Joining::begin() {
+  if (const auto checked = check_first_start(config_); !checked)
+    return refuse(checked.error().text);
+  ask_next_members();
 }
 
 void Joining::ask(std::string url, std::string_view path, base::Duration timeout,
@@ -83,6 +89,7 @@ void Joining::check_new(const std::vector<membership::Member>& members) {
   const auto own =
       membership::initial_members(config_.initial_cluster, config_.initial_cluster_token);
   if (!own) return refuse(own.error().text);
+  // check_first_start has found it.
   const auto self = std::find_if(own->begin(), own->end(),
                                  [&](const auto& one) { return one.name == config_.name; });
   const auto known = std::find_if(members.begin(), members.end(),

@@ -5,7 +5,8 @@
 //             and it must not begin anew. Whoever is not there (yet) has not.
 //   existing  who is in the cluster, and as what; does this server fit?
 //
-// One question after the other, in etcd's order. Nothing is written and nobody is told.
+// What can be said without asking is checked first (check_first_start). Then one question after the
+// other, in etcd's order. Nothing is written and nobody is told.
 #pragma once
 
 #include <memory>
@@ -25,7 +26,7 @@ class Joining {
  public:
   using Done = base::Function<void(base::Result<std::optional<RunningCluster>, BootError>)>;
   // In a job of `lane`; `done` is called there, once, never from within this call. nullopt for a
-  // new cluster.
+  // new cluster. `connector` and `config` outlive it; destroyed on the lane or when it has stopped.
   Joining(env::Lane& lane, peer::Connector& connector, const Config& config, Done done);
   Joining(const Joining&) = delete;
   Joining& operator=(const Joining&) = delete;
@@ -33,6 +34,7 @@ class Joining {
  private:
   using OnAnswer = base::Function<void(base::Result<peer::Answered>)>;
 
+  void begin();
   void ask(std::string url, std::string_view path, base::Duration timeout, OnAnswer on_answer);
   void ask_next_members();
   void on_members(std::string_view url, const peer::Answered& answered);

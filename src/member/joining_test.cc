@@ -1,0 +1,188 @@
+// Joining: what a member without a log asks the others, whose answers are played by the test.
+#include "member/joining.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "env/simulated/world.h"
+#include "http/server.h"
+#include "membership/bootstrap.h"
+
+namespace keelson::member {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A peer port that answers as told, and notes what it was asked.
+class Port final : public http::RequestRouter {
+ public:
+  Port(env::simulated::World& world, const std::string& name)
+      : server_(world.host(name).lane("io0"), {.access = {.applies = false}}, nullptr, this) {
+    auto listener = world.host(name).network().listen(
+        name + ":2380", {}, {&world.host(name).lane("io0")},
+        [this](std::unique_ptr<env::Stream> stream) { server_.accept(std::move(stream)); });
+    EXPECT_TRUE(listener.ok());
+    listener_ = *std::move(listener);
+  }
+  http::Route route(const http::Request& head) override {
+    asked.push_back(head.path);
+    const auto found = answers.find(head.path);
+    if (found == answers.end()) return {};
+    return {.handler = http::make_simple_handler([answer = found->second](const http::Request&) {
+              return http::Response{.headers = {{"X-Etcd-Cluster-ID", "cafe"}}, .body = answer};
+            })};
+  }
+
+  std::map<std::string, std::string> answers;
+  std::vector<std::string> asked;
+
+ private:
+  http::Server server_;
+  std::unique_ptr<env::Listener> listener_;
+};
+
+class JoiningTest : public ::testing::Test {
+ protected:
+  JoiningTest() : n1_(world_, "n1"), n2_(world_, "n2") {
+    config_.name = "n3";
+    config_.new_cluster = false;
+    config_.advertise_peer_urls = *membership::parse_url_list("http://n3:2380");
+    config_.initial_cluster =
+        *membership::parse_initial_cluster("n1=http://n1:2380,n2=http://n2:2380,n3=http://n3:2380");
+    for (Port* port : {&n1_, &n2_}) {
+      port->answers["/members"] = members("");
+      port->answers["/version"] = R"({"etcdserver":"3.7.1","etcdcluster":"3.7.0"})";
+    }
+  }
+  ~JoiningTest() override {
+    for (const char* host : {"n1", "n2", "n3"}) {
+      world_.host(host).kill(env::simulated::Disk::Crash::kKeepAll);
+    }
+  }
+
+  // As the running cluster knows them; `third` is put among the third's fields.
+  static std::string members(const std::string& third) {
+    return R"([{"id":1,"peerURLs":["http://n1:2380"],"name":"n1","clientURLs":["http://n1:2379"]},)"
+           R"({"id":2,"peerURLs":["http://n2:2380"],"name":"n2","clientURLs":["http://n2:2379"]},)"
+           R"({"id":3,"peerURLs":["http://n3:2380"])" +
+           third + "}]";
+  }
+
+  // "new", "cluster <id> <ids>", or why not.
+  std::string join() {
+    std::string outcome;
+    env::Lane& lane = world_.host("n3").lane("join");
+    const auto connector = peer::make_plain_connector(world_.host("n3").network());
+    std::unique_ptr<Joining> joining;
+    lane.post([&] {
+      joining = std::make_unique<Joining>(
+          lane, *connector, config_,
+          [&](base::Result<std::optional<RunningCluster>, BootError> result) {
+            if (!result) {
+              outcome = result.error().text;
+            } else if (!*result) {
+              outcome = "new";
+            } else {
+              outcome = fmt::format("cluster {:x}", (*result)->id);
+              for (const auto& member : (*result)->members) {
+                outcome += fmt::format(" {}={}", member.name, member.id);
+              }
+            }
+          });
+    });
+    EXPECT_TRUE(world_.run_until([&] { return !outcome.empty(); }, base::Seconds(60)));
+    lane.post([&] { joining.reset(); });
+    EXPECT_TRUE(world_.run_until([&] { return joining == nullptr; }, base::Seconds(1)));
+    return outcome;
+  }
+
+  env::simulated::World world_{1};
+  Config config_;
+  Port n1_, n2_;
+};
+
+TEST_F(JoiningTest, WhoJoinsTakesOverIdsAndTheCluster) {
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
+  EXPECT_THAT(n1_.asked, ElementsAre("/members", "/version"));
+  EXPECT_THAT(n2_.asked, ElementsAre("/version"));
+}
+
+TEST_F(JoiningTest, TheNextIsAskedWhereOneDoesNotAnswer) {
+  n1_.answers.clear();
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
+  n2_.answers["/members"] = "no JSON";
+  EXPECT_EQ(join(),
+            "cannot fetch cluster info from peer urls: could not retrieve cluster information from "
+            "the given URLs");
+}
+
+TEST_F(JoiningTest, MembersMustMatchOneToOne) {
+  config_.initial_cluster =
+      *membership::parse_initial_cluster("n1=http://n1:2380,n3=http://n3:2380");
+  EXPECT_THAT(join(), HasSubstr("member count is unequal"));
+}
+
+TEST_F(JoiningTest, WhatNeedsNoAnswerIsCheckedFirst) {
+  for (const bool is_new : {false, true}) {
+    config_.new_cluster = is_new;
+    config_.name = "n4";
+    EXPECT_EQ(join(), "couldn't find local name \"n4\" in the initial cluster configuration");
+  }
+  EXPECT_TRUE(n1_.asked.empty());
+}
+
+TEST_F(JoiningTest, ThisServerMustFitTheClustersVersion) {
+  const std::pair<std::string, std::string> rows[] = {
+      {"3.0.0", "cluster cafe n1=1 n2=2 n3=3"},
+      {"3.6.0", "cluster cafe n1=1 n2=2 n3=3"},
+      {"not_decided", "incompatible with current running cluster"},
+      {"2.3.0", "incompatible with current running cluster"},
+      {"3.8.0", "incompatible with current running cluster"},
+      {"4.0.0", "incompatible with current running cluster"},
+  };
+  for (const auto& [version, expected] : rows) {
+    const std::string told = fmt::format(R"({{"etcdcluster":"{}"}})", version);
+    n1_.answers["/version"] = n2_.answers["/version"] = told;
+    EXPECT_EQ(join(), expected) << version;
+  }
+  // On its way down to this server's.
+  n1_.answers["/version"] = n2_.answers["/version"] = R"({"etcdcluster":"3.8.0"})";
+  n1_.answers["/downgrade/enabled"] = "true";
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
+  // One is enough, but none may differ.
+  n1_.answers.erase("/version");
+  n2_.answers["/version"] = R"({"etcdcluster":"3.7.0"})";
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
+}
+
+TEST_F(JoiningTest, LearnersAreBounded) {
+  for (Port* port : {&n1_, &n2_}) port->answers["/members"] = members(R"(,"isLearner":true)");
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
+  config_.learners_max = 0;
+  EXPECT_EQ(join(), "membership: too many learner members in cluster");
+}
+
+TEST_F(JoiningTest, AFounderThatWasSeenAtWorkDoesNotBeginAnew) {
+  config_.new_cluster = true;
+  EXPECT_EQ(join(), "new") << "known there, by another id";
+  const auto own = *membership::initial_members(config_.initial_cluster, "etcd-cluster");
+  const auto self =
+      std::find_if(own.begin(), own.end(), [](const auto& one) { return one.name == "n3"; });
+  membership::Member seen = *self;
+  n1_.answers["/members"] = membership::members_json({seen});
+  EXPECT_EQ(join(), "new") << "it has not published itself";
+  seen.client_urls = {"http://n3:2379"};
+  n1_.answers["/members"] = membership::members_json({seen});
+  EXPECT_EQ(join(),
+            fmt::format("member {} has already been bootstrapped", membership::id_text(seen.id)));
+  n1_.answers.clear();
+  n2_.answers.clear();
+  EXPECT_EQ(join(), "new") << "nobody is there yet";
+}
+
+}  // namespace
+}  // namespace keelson::member
