@@ -61,7 +61,7 @@ class PromoteMember : public http::RequestHandler {
     const auto [end, errc] = std::from_chars(id_.data(), id_.data() + id_.size(), id);
     if (id_.empty() || errc != std::errc() || end != id_.data() + id_.size()) {
       return exchange.respond(
-          http::text_response(404, fmt::format("member {} not found in cluster\n", id_)));
+          http::text_response(404, fmt::format("member {} not found in cluster", id_)));
     }
     promotion_.emplace(front_, id, [this, &exchange](Promotion::Outcome outcome) {
       exchange.respond(outcome.status.code == http::StatusCode::kOk ? members_response(front_)
@@ -81,8 +81,10 @@ class PromoteMember : public http::RequestHandler {
     std::string_view why = outcome.status.message;
     if (why == status_of(apply::Errc::kNotLearner).message) {
       why = membership::describe(membership::Errc::kNotLearner);
+    } else if (code == http::StatusCode::kNotFound) {
+      why = membership::describe(membership::Errc::kIdNotFound);
     }
-    return http::text_response(status, fmt::format("{}\n", why));
+    return http::text_response(status, std::string(why));
   }
 
   member::Front& front_;

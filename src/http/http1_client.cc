@@ -266,7 +266,9 @@ class Http1Client::Impl final : public env::StreamHandler,
     if (taken > std::exchange(taken_seen_, taken)) progress_at_ = lane_.clock().now();
   }
 
-  // What is waited for now, and how long at most; zero: nothing, or for ever.
+  // How long what is waited for now may take (RequestTimeouts). Zero: as long as it likes, or
+  // nothing is waited for: no request is under way, its body is the caller's to bring, reading is
+  // paused.
   base::Duration patience() const {
     if (handler_ == nullptr) return {};
     if (unsent_bytes() > 0) return timeouts_.send;

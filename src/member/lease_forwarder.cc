@@ -5,8 +5,8 @@
 #include <span>
 #include <utility>
 
-#include "http/http1_client.h"
 #include "membership/urls.h"
+#include "peer/dial.h"
 #include "proto/lease.pb.h"
 
 namespace keelson::member {
@@ -79,14 +79,12 @@ class LeaseForwarder::Call final : private http::ResponseHandler {
 
   void dial() {
     client_.reset();
-    owner_.connector_.connect(
-        owner_.lane_, url_, owner_.dial_timeout_,
-        [this, alive = std::weak_ptr(alive_)](base::Result<std::unique_ptr<env::Stream>> dialled) {
-          if (alive.expired()) return;
-          if (!dialled) return try_next();
-          client_ = std::make_unique<http::Http1Client>(owner_.lane_, *std::move(dialled));
-          send(/*on_kept_connection=*/false);
-        });
+    peer::dial(owner_.lane_, owner_.connector_, url_, owner_.dial_timeout_, alive_,
+               [this](peer::Dialled dialled) {
+                 if (!dialled) return try_next();
+                 client_ = *std::move(dialled);
+                 send(/*on_kept_connection=*/false);
+               });
   }
 
   void send(bool on_kept_connection) {

@@ -1,6 +1,6 @@
 // Member: one server of the cluster, put together from its lanes.
 //
-//   io[i]   Front (and whatever api/ builds on it)      raft    RaftDriver
+//   io[i]   Front (and whatever api/ builds on it), io[0] Peers too      raft    RaftDriver
 //   log     LogWriter      apply   Applier              store   StoreKeeper     worker[i]  anything
 //   that blocks
 //

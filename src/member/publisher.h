@@ -2,8 +2,8 @@
 // leading, the version the cluster runs at. operations.md 2.8, 7.7.
 //
 //   start --(leader known, entry applied)--> published: the member is ready to serve
-//   published --every 4 s, and at once when a leader changes--> cluster version set or raised, if
-//   this member leads
+//   published --at once, then every 4 s, if this member leads--> asks all servers for their
+//   versions; the cluster's is set or raised to the lowest minor
 //
 // Jobs of one io lane.
 #pragma once

@@ -349,8 +349,8 @@ void RaftDriver::hand_out(raft::Ready ready) {
   for (const raft::ReadState& read : ready.read_states) answer_read(read);
 }
 
-// A leader keeps what all members ask in one table, and an
-// answer to a former life must not be taken for one to this.
+// A leader keeps what all members ask in one table, and an answer to a former life must not be
+// taken for one to this.
 std::string RaftDriver::read_context(const ReadIndexRequest& request) const {
   const ReadContext context{node_.id(), life_, request.front, request.context};
   return {reinterpret_cast<const char*>(context.data()), sizeof context};

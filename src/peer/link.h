@@ -21,6 +21,7 @@
 #include "http/http1.h"
 #include "membership/urls.h"
 #include "peer/connector.h"
+#include "peer/dial.h"
 #include "peer/handler.h"
 #include "peer/stats.h"
 #include "peer/tables.h"
@@ -92,6 +93,13 @@ class Link {
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
+
+  // A connection to `url`, within Options::dial_timeout.
+  void dial(const membership::Url& url, std::weak_ptr<const void> alive,
+            base::Function<void(Dialled)> done) {
+    peer::dial(context.lane, context.connector, url, context.options.dial_timeout, std::move(alive),
+               std::move(done));
+  }
 
   void activate();
   // `what` and `where` as in "failed to dial 8e9e05c52164694d on stream Message (reason)".

@@ -49,14 +49,11 @@ class Pipeline::Post final : private http::ResponseHandler {
     if (link_.picker.empty()) return fail("no peer URL");
     url_ = link_.picker.pick();
     client_.reset();
-    link_.context.connector.connect(
-        link_.context.lane, url_, link_.context.options.dial_timeout,
-        [this, alive = std::weak_ptr(alive_)](base::Result<std::unique_ptr<env::Stream>> dialled) {
-          if (alive.expired()) return;
-          if (!dialled) return fail(dialled.error().message());
-          client_ = std::make_unique<http::Http1Client>(link_.context.lane, *std::move(dialled));
-          send(/*on_kept_connection=*/false);
-        });
+    link_.dial(url_, alive_, [this](Dialled dialled) {
+      if (!dialled) return fail(dialled.error().message());
+      client_ = *std::move(dialled);
+      send(/*on_kept_connection=*/false);
+    });
   }
 
   void send(bool on_kept_connection) {

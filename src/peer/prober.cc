@@ -39,14 +39,11 @@ void Prober::on_tick() {
   if (client_ && client_->idle() && url_ == link_.picker.pick()) return ask();
   url_ = link_.picker.pick();
   client_.reset();
-  link_.context.connector.connect(
-      link_.context.lane, url_, link_.context.options.dial_timeout,
-      [this, alive = std::weak_ptr(alive_)](base::Result<std::unique_ptr<env::Stream>> dialled) {
-        if (alive.expired()) return;
-        if (!dialled) return fail(dialled.error().message());
-        client_ = std::make_unique<http::Http1Client>(link_.context.lane, *std::move(dialled));
-        ask();
-      });
+  link_.dial(url_, alive_, [this](Dialled dialled) {
+    if (!dialled) return fail(dialled.error().message());
+    client_ = *std::move(dialled);
+    ask();
+  });
 }
 
 void Prober::ask() {

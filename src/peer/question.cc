@@ -1,8 +1,9 @@
 #include "peer/question.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
+
+#include "peer/dial.h"
 
 namespace keelson::peer {
 namespace {
@@ -33,27 +34,26 @@ class AskingQuestion final : public Question, private http::ResponseHandler {
     client_.reset();
     while (next_ < asked_.urls.size()) {
       const auto url = membership::parse_url(asked_.urls[next_++]);
-      if (url) return dial(*url);
+      if (url) return ask(*url);
     }
     finish(base::fail(last_error_.value_or(
         base::make_error(std::errc::invalid_argument, "ask a member without URLs"))));
   }
 
-  void dial(const membership::Url& url) {
-    connector_.connect(lane_, url, end_ - lane_.clock().now(),
-                       [this, host = url.host, alive = std::weak_ptr(alive_)](
-                           base::Result<std::unique_ptr<env::Stream>> dialled) {
-                         if (alive.expired() || !done_) return;
-                         if (!dialled) {
-                           last_error_ = dialled.error();
-                           return try_next();
-                         }
-                         client_ = std::make_unique<http::Http1Client>(lane_, *std::move(dialled));
-                         http::ClientRequest request = asked_.request;
-                         request.host = host;
-                         request.timeouts = {asked_.timeout, asked_.timeout, asked_.timeout};
-                         client_->start(std::move(request), *this);
-                       });
+  void ask(const membership::Url& url) {
+    dial(lane_, connector_, url, end_ - lane_.clock().now(), alive_,
+         [this, host = url.host](Dialled dialled) {
+           if (!done_) return;  // its time is over
+           if (!dialled) {
+             last_error_ = dialled.error();
+             return try_next();
+           }
+           client_ = *std::move(dialled);
+           http::ClientRequest request = asked_.request;
+           request.host = host;
+           request.timeouts = {asked_.timeout, asked_.timeout, asked_.timeout};
+           client_->start(std::move(request), *this);
+         });
   }
 
   void finish(base::Result<Answered> result) {

@@ -54,18 +54,16 @@ void SnapshotSender::cancel() {
 
 void SnapshotSender::dial() {
   url_ = link_.picker.pick();
-  link_.context.connector.connect(
-      link_.context.lane, url_, link_.context.options.dial_timeout,
-      [this, alive = std::weak_ptr(alive_)](base::Result<std::unique_ptr<env::Stream>> dialled) {
-        if (alive.expired() || state_ == State::kDone) return;
-        if (!dialled) return fail(dialled.error().message());
-        begin(*std::move(dialled));
-      });
+  link_.dial(url_, alive_, [this](Dialled dialled) {
+    if (state_ == State::kDone) return;
+    if (!dialled) return fail(dialled.error().message());
+    begin(*std::move(dialled));
+  });
 }
 
-void SnapshotSender::begin(std::unique_ptr<env::Stream> stream) {
+void SnapshotSender::begin(std::unique_ptr<http::Http1Client> client) {
   state_ = State::kSending;
-  client_ = std::make_unique<http::Http1Client>(link_.context.lane, std::move(stream));
+  client_ = std::move(client);
   http::Headers headers = link_.context.headers;
   headers.add("Content-Type", "application/octet-stream");
   client_->start({.method = "POST",

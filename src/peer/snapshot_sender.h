@@ -36,7 +36,7 @@ class SnapshotSender final : private http::ResponseHandler {
   enum class State { kDialing, kSending, kAnswering, kDone };
 
   void dial();
-  void begin(std::unique_ptr<env::Stream> stream);
+  void begin(std::unique_ptr<http::Http1Client> client);
   void pump();
   void on_piece(SnapshotSource::Piece piece);
   void on_answer();

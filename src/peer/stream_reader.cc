@@ -56,18 +56,15 @@ void StreamReader::dial() {
   state_ = State::kDialing;
   next_dial_ = link_.context.now() + options.dial_retry;
   url_ = link_.picker.pick();
-  link_.context.connector.connect(
-      link_.context.lane, url_, options.dial_timeout,
-      [this, alive = std::weak_ptr(alive_)](base::Result<std::unique_ptr<env::Stream>> dialled) {
-        if (alive.expired()) return;
-        if (!dialled) return fail("dial", dialled.error().message());
-        ask(*std::move(dialled));
-      });
+  link_.dial(url_, alive_, [this](Dialled dialled) {
+    if (!dialled) return fail("dial", dialled.error().message());
+    ask(*std::move(dialled));
+  });
 }
 
-void StreamReader::ask(std::unique_ptr<env::Stream> stream) {
+void StreamReader::ask(std::unique_ptr<http::Http1Client> client) {
   state_ = State::kAsking;
-  client_ = std::make_unique<http::Http1Client>(link_.context.lane, std::move(stream));
+  client_ = std::move(client);
   client_->start(request(), *this);
 }
 

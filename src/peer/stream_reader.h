@@ -16,7 +16,6 @@
 #include <optional>
 #include <string>
 
-#include "env/stream.h"
 #include "http/http1_client.h"
 #include "peer/link.h"
 #include "peer/stream_codec.h"
@@ -38,7 +37,7 @@ class StreamReader final : private http::ResponseHandler, private MessageSink {
 
   void wait();
   void dial();
-  void ask(std::unique_ptr<env::Stream> stream);
+  void ask(std::unique_ptr<http::Http1Client> client);
   http::ClientRequest request() const;
   void begin_reading();
   void fail(std::string_view what, std::string_view reason);

@@ -58,8 +58,7 @@ WorkloadOptions ClusterSimulation::random_workload() {
 member::Config ClusterSimulation::random_config() {
   member::Config config;
   config.data_dir = "/data";
-  // A member that restarts has the log from its last snapshot on. Until snapshots are sent to who
-  // is behind that, there is none.
+  // So many that no member ever needs a snapshot of another: those are not simulated yet.
   config.snapshot_count = 100'000;
   config.wals_max = 1 + random_.below(3);
   config.snapshots_max = 1 + random_.below(3);
