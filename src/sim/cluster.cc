@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "membership/bootstrap.h"
+#include "sim/ending.h"
 
 namespace keelson::sim {
 namespace {
@@ -14,7 +15,6 @@ using base::Seconds;
 
 constexpr base::Duration kReadyLimit = Seconds(120);
 constexpr base::Duration kClientsLimit = Seconds(600);
-constexpr base::Duration kWatchersLimit = Seconds(60);
 constexpr base::Duration kCatchUpLimit = Seconds(60);
 constexpr base::Duration kLeasesLimit = Seconds(60);  // the longest, and elections
 constexpr int kTroublesMax = 12;
@@ -143,10 +143,6 @@ void ClusterSimulation::make_watchers() {
 
 // --- nemesis
 
-base::Duration ClusterSimulation::random_time(base::Duration most) {
-  return base::Duration(random_.below(static_cast<std::uint64_t>(most.count())));
-}
-
 // The one that leads most often: there it hurts.
 std::string ClusterSimulation::any_name() {
   if (random_.one_in(2)) {
@@ -227,7 +223,8 @@ void ClusterSimulation::trouble() {
   if (random_.one_in(6)) world_.set_reset_one_in(random_.one_in(2) ? 0 : 50 + random_.below(500));
   for (auto left = random_.below(3); left > 0; left--) disturb_links();
   if (random_.one_in(2)) end_some_lives();
-  world_.run_until([this] { return !going_on() || clients_idle(); }, random_time(Seconds(6)));
+  world_.run_until([this] { return !going_on() || all_idle(clients_); },
+                   random_time(random_, Seconds(6)));
   bury_the_dead();
   if (!going_on()) return;
   for (const auto& node : nodes_) {
@@ -279,31 +276,10 @@ void ClusterSimulation::wait_for_all() {
 
 // --- the end of a run
 
-bool ClusterSimulation::clients_idle() const {
-  return std::all_of(clients_.begin(), clients_.end(),
-                     [](const auto& client) { return client->idle(); });
-}
-
 void ClusterSimulation::settle() {
-  const auto all_idle = [this] {
-    return !going_on() || (clients_idle() && std::ranges::all_of(readers_, [](const auto& reader) {
-                             return reader->idle();
-                           }));
-  };
-  const bool idle = world_.run_until(all_idle, kClientsLimit);
+  const bool idle = world_.run_until(
+      [this] { return !going_on() || (all_idle(clients_) && all_idle(readers_)); }, kClientsLimit);
   if (!idle) checker_.violate("calls without an end");
-}
-
-void ClusterSimulation::let_watchers_catch_up() {
-  for (const auto& watcher : watchers_) watcher->hurry();
-  const auto all_heard = [this] {
-    return !going_on() || std::all_of(watchers_.begin(), watchers_.end(),
-                                      [](const auto& one) { return one->caught_up(); });
-  };
-  if (world_.run_until(all_heard, kWatchersLimit)) return;
-  for (const auto& watcher : watchers_) {
-    if (!watcher->caught_up()) checker_.violate("a watcher missed events: " + watcher->where());
-  }
 }
 
 void ClusterSimulation::let_members_catch_up() {
@@ -324,31 +300,14 @@ void ClusterSimulation::let_members_catch_up() {
 // Each member is asked for everything: by its first client.
 void ClusterSimulation::look_at_everything() {
   let_members_catch_up();
-  let_watchers_catch_up();
+  let_watchers_catch_up(world_, checker_, watchers_);
   for (std::size_t i = 0; i < nodes_.size(); i++) {
     Client& client = *clients_[i];
     client.ask(Workload::read_all(0));
     client.ask(Workload::hash_at(0));
-    for (std::int64_t at = std::max<std::int64_t>(model_.floor(), 1); at <= model_.revision();
-         at += 1 + static_cast<std::int64_t>(random_.below(20))) {
-      client.ask(Workload::read_all(at));
-      client.ask(Workload::hash_at(at));
-    }
+    ask_for_history(client, model_, random_, 20);
   }
   settle();
-}
-
-void ClusterSimulation::outlive_leases() {
-  const auto none_lives = [this] {
-    const auto& leases = model_.leases();
-    return !going_on() || std::all_of(leases.begin(), leases.end(), [](const auto& lease) {
-      return lease.second.back().revoked != 0;
-    });
-  };
-  if (world_.run_until(none_lives, kLeasesLimit)) return;
-  for (const auto& [id, lives] : model_.leases()) {
-    if (lives.back().revoked == 0) checker_.violate(fmt::format("lease {} does not end", id));
-  }
 }
 
 void ClusterSimulation::power_fails_for_all() {
@@ -364,14 +323,14 @@ Verdict ClusterSimulation::run() {
   for (const auto& reader : readers_) reader->start();
   for (const auto& watcher : watchers_) watcher->start();
   wait_for_all();
-  for (int i = 0; going_on() && !clients_idle() && i < kTroublesMax; i++) trouble();
+  for (int i = 0; going_on() && !all_idle(clients_) && i < kTroublesMax; i++) trouble();
   heal();
   for (const auto& reader : readers_) reader->retire();
   world_.set_reset_one_in(0);
   if (going_on()) wait_for_all();
   if (going_on()) settle();
   if (going_on()) look_at_everything();
-  if (going_on()) outlive_leases();
+  if (going_on()) outlive_leases(world_, checker_, model_, kLeasesLimit);
   if (going_on()) power_fails_for_all();
   if (going_on()) look_at_everything();
   if (going_on()) checker_.finish();

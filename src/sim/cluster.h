@@ -56,16 +56,12 @@ class ClusterSimulation {
   // Until all are ready, or kill each other no more.
   void wait_for_all();
   void settle();
-  void let_watchers_catch_up();
   void let_members_catch_up();
   void look_at_everything();
-  void outlive_leases();
   void power_fails_for_all();
 
   bool going_on() const { return checker_.ok(); }
-  bool clients_idle() const;
   bool all_ready() const;
-  base::Duration random_time(base::Duration most);
   std::string any_name();
 
   const RunOptions options_;

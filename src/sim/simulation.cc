@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "membership/bootstrap.h"
+#include "sim/ending.h"
 
 namespace keelson::sim {
 namespace {
@@ -15,7 +16,6 @@ using base::Seconds;
 constexpr base::Duration kReadyLimit = Seconds(120);
 constexpr base::Duration kStopLimit = Seconds(60);
 constexpr base::Duration kClientsLimit = Seconds(600);
-constexpr base::Duration kWatchersLimit = Seconds(60);
 constexpr base::Duration kLeasesLimit = Seconds(30);  // the longest, and an election
 
 }  // namespace
@@ -148,10 +148,6 @@ void Simulation::make_watchers() {
   }
 }
 
-base::Duration Simulation::random_time(base::Duration most) {
-  return base::Duration(random_.below(static_cast<std::uint64_t>(most.count())));
-}
-
 Node::Crash Simulation::random_crash() {
   constexpr Node::Crash kModes[] = {Node::Crash::kRandom, Node::Crash::kRandom, Node::Crash::kTear,
                                     Node::Crash::kLoseUnsynced, Node::Crash::kKeepAll};
@@ -177,8 +173,8 @@ void Simulation::set_wall_clock() {
   if (wall_clock_ == WallClock::kRight) return;
   const auto since_start = world_.now() - first_start_;
   const bool again = wall_clock_ == WallClock::kBeginsAnew;
-  node_->host().set_wall_offset((again ? base::Duration(0) : random_time(base::Seconds(20))) -
-                                since_start);
+  node_->host().set_wall_offset(
+      (again ? base::Duration(0) : random_time(random_, base::Seconds(20))) - since_start);
 }
 
 void Simulation::start_node() {
@@ -213,8 +209,8 @@ void Simulation::trouble() {
            node_->state() == Node::State::kStopped;
   };
   if (dice < 7) node_->kill_at(random_plan());
-  const auto idle_or_down = [&] { return is_down() || clients_idle(); };
-  world_.run_until(idle_or_down, random_time(Seconds(8)));
+  const auto idle_or_down = [&] { return is_down() || all_idle(clients_); };
+  world_.run_until(idle_or_down, random_time(random_, Seconds(8)));
   if (!is_down() && dice >= 8) {
     node_->stop();
     if (!world_.run_until(is_down, kStopLimit)) checker_.violate("the member does not stop");
@@ -222,73 +218,37 @@ void Simulation::trouble() {
   if (!going_on()) return;
   if (!is_down()) node_->kill(random_crash());
   end_life(random_crash());
-  world_.run_for(random_time(Seconds(1)));
-}
-
-bool Simulation::clients_idle() const {
-  for (const auto& client : clients_) {
-    if (!client->idle()) return false;
-  }
-  return true;
+  world_.run_for(random_time(random_, Seconds(1)));
 }
 
 // Lets the clients have their last answers.
 void Simulation::settle() {
   node_->spare();
   const bool idle =
-      world_.run_until([this] { return !going_on() || clients_idle(); }, kClientsLimit);
+      world_.run_until([this] { return !going_on() || all_idle(clients_); }, kClientsLimit);
   if (!idle) checker_.violate("calls without an end");
 }
 
-void Simulation::let_watchers_catch_up() {
-  for (const auto& watcher : watchers_) watcher->hurry();
-  const auto all_heard = [this] {
-    return !going_on() || std::all_of(watchers_.begin(), watchers_.end(),
-                                      [](const auto& one) { return one->caught_up(); });
-  };
-  if (world_.run_until(all_heard, kWatchersLimit)) return;
-  for (const auto& watcher : watchers_) {
-    if (!watcher->caught_up()) checker_.violate("a watcher missed events: " + watcher->where());
-  }
-}
-
 void Simulation::look_at_everything() {
-  let_watchers_catch_up();
+  let_watchers_catch_up(world_, checker_, watchers_);
   Client& client = *clients_.front();
   client.ask(Workload::read_all(0));
   client.ask(Workload::all_leases());
-  for (std::int64_t at = std::max<std::int64_t>(model_.floor(), 1); at <= model_.revision();
-       at += 1 + static_cast<std::int64_t>(random_.below(10))) {
-    client.ask(Workload::read_all(at));
-    client.ask(Workload::hash_at(at));
-  }
+  ask_for_history(client, model_, random_, 10);
   settle();
-}
-
-// Nobody renews a lease any more: all end, and their keys with them.
-void Simulation::outlive_leases() {
-  const auto none_lives = [this] {
-    const auto& leases = model_.leases();
-    return std::all_of(leases.begin(), leases.end(),
-                       [](const auto& lease) { return lease.second.back().revoked != 0; });
-  };
-  if (world_.run_until(none_lives, kLeasesLimit)) return;
-  for (const auto& [id, lives] : model_.leases()) {
-    if (lives.back().revoked == 0) checker_.violate(fmt::format("lease {} does not end", id));
-  }
 }
 
 Verdict Simulation::run() {
   for (const auto& client : clients_) client->start();
   for (const auto& watcher : watchers_) watcher->start();
   start_node();
-  for (int lives = 0; going_on() && !clients_idle() && lives < 12; lives++) {
+  for (int lives = 0; going_on() && !all_idle(clients_) && lives < 12; lives++) {
     trouble();
     if (going_on()) start_node();
   }
   if (going_on()) settle();
   if (going_on()) look_at_everything();
-  if (going_on()) outlive_leases();
+  if (going_on()) outlive_leases(world_, checker_, model_, kLeasesLimit);
   if (going_on()) {
     node_->stop();
     if (!world_.run_until([this] { return node_->state() == Node::State::kStopped; }, kStopLimit)) {

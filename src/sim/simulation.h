@@ -62,12 +62,8 @@ class Simulation {
   void trouble();
   void end_life(Node::Crash mode_of_stopped);
   void settle();
-  void let_watchers_catch_up();
   void look_at_everything();
-  void outlive_leases();
   bool going_on() const { return checker_.ok(); }
-  bool clients_idle() const;
-  base::Duration random_time(base::Duration most);
   Node::Crash random_crash();
   KillPlan random_plan();
 
