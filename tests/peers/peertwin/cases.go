@@ -160,16 +160,12 @@ func streams(tool string) error {
 
 // Neither end knows the other as a peer but by what its requests say: no streams.
 func posts(tool string) error {
-	us, err := startTool(tool, ours, freeAddress())
+	p, err := startEnds(tool, cluster)
 	if err != nil {
 		return err
 	}
-	defer us.kill()
-	it, err := startMember(its, cluster, freeAddress())
-	if err != nil {
-		return err
-	}
-	defer it.stop()
+	defer p.stop()
+	us, it := p.us, p.it
 	it.tr.AddRemote(ours, []string{us.url()})
 	random := rand.New(rand.NewSource(2))
 	in := randomMessages(random, its, ours, 200)
@@ -293,31 +289,23 @@ func tornSnapshot(tool string) error {
 }
 
 func anotherCluster(tool string) error {
-	us, err := startTool(tool, ours, freeAddress())
+	p, err := startEnds(tool, 0xc2)
 	if err != nil {
 		return err
 	}
-	defer us.kill()
-	it, err := startMember(its, 0xc2, freeAddress())
-	if err != nil {
-		return err
-	}
-	defer it.stop()
+	defer p.stop()
+	us, it := p.us, p.it
 	return refusing(us, it)
 }
 
 func anotherVersion(tool string) error {
 	for _, args := range [][]string{{"--server-version", "2.3.0"}, {"--min-cluster-version", "3.8.0", "--server-version", "3.8.0"}} {
-		us, err := startTool(tool, ours, freeAddress(), args...)
+		p, err := startEnds(tool, cluster, args...)
 		if err != nil {
 			return err
 		}
-		it, err := startMember(its, cluster, freeAddress())
-		if err == nil {
-			err = refusing(us, it)
-			it.stop()
-		}
-		us.kill()
+		err = refusing(p.us, p.it)
+		p.stop()
 		if err != nil {
 			return err
 		}
@@ -378,16 +366,12 @@ func itWasRemoved(tool string) error {
 // stop for good, but its error is not of the kind that its transport looks for, and the answer is 500. That is as
 // well: a new member at the address of an old one would stop all who have not heard of the change yet.
 func notForIt(tool string) error {
-	us, err := startTool(tool, ours, freeAddress())
+	p, err := startEnds(tool, cluster)
 	if err != nil {
 		return err
 	}
-	defer us.kill()
-	it, err := startMember(its, cluster, freeAddress())
-	if err != nil {
-		return err
-	}
-	defer it.stop()
+	defer p.stop()
+	us, it := p.us, p.it
 	it.remove(5)
 	us.tell("removed 5")
 	time.Sleep(50 * time.Millisecond)

@@ -299,19 +299,33 @@ type pair struct {
 	it *member
 }
 
+// startEnds starts both, who do not know each other. Nothing is left of them if one does not start.
+func startEnds(binary string, theirCluster types.ID, args ...string) (*pair, error) {
+	us, err := startTool(binary, ours, freeAddress(), args...)
+	if err != nil {
+		return nil, err
+	}
+	it, err := startMember(its, theirCluster, freeAddress())
+	if err != nil {
+		us.kill()
+		return nil, err
+	}
+	return &pair{us, it}, nil
+}
+
+// startPair starts both and makes them peers.
 func startPair(binary string) (*pair, error) {
-	us, err := startTool(binary, ours, freeAddress())
+	p, err := startEnds(binary, cluster)
 	if err != nil {
 		return nil, err
 	}
-	it, err := startMember(its, cluster, freeAddress())
-	if err != nil {
+	p.us.tell("peer %s %s", its, p.it.url())
+	p.it.tr.AddPeer(ours, []string{p.us.url()})
+	if err := p.connected(); err != nil {
+		p.stop()
 		return nil, err
 	}
-	p := &pair{us, it}
-	us.tell("peer %s %s", its, it.url())
-	it.tr.AddPeer(ours, []string{us.url()})
-	return p, p.connected()
+	return p, nil
 }
 
 func (p *pair) stop() {
