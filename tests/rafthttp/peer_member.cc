@@ -4,11 +4,11 @@
 //   peer_member --id HEX --cluster HEX --listen HOST:PORT [--server-version V]
 //               [--min-cluster-version V]
 //
-//   told: peer ID URL | unpeer ID | removed ID | message HEX | snapshot HEX BYTES | cut ID | mend
-//   ID
-//         | full on|off | end
+//   told: peer ID URL | unpeer ID | removed ID | message HEX | snapshot HEX BYTES | cut ID
+//         | mend ID | full on|off | done? N | end
 //   says: ready | message HEX | unreachable ID | sent ID finished|failed | removed ID
 //         | file INDEX BYTES CRC32C | active COUNT (when it changes)
+//         | done N
 //
 // Messages are those of raft, encoded. The bytes of a snapshot are (i * 31 + i / 256) mod 256.
 
@@ -147,6 +147,7 @@ class Member final : public peer::Handler, public http::RequestRouter {
     if (verb == "mend") transport_.mend_peer(id_of(first));
     if (verb == "removed") lane_.post([this, id = id_of(first)] { removed_.insert(id); });
     if (verb == "full") lane_.post([this, on = first == "on"] { full_ = on; });
+    if (verb == "done?") lane_.post([first] { say("done " + first); });
     if (verb == "snapshot") {
       transport_.send_snapshot(message_of(first),
                                std::make_unique<Source>(lane_, std::stoull(second)));

@@ -137,7 +137,7 @@ func streams(tool string) error {
 		return err
 	}
 	defer p.stop()
-	p.settle()
+	p.forget()
 	posts := p.it.asked("/raft")
 	random := rand.New(rand.NewSource(1))
 	out := randomMessages(random, ours, its, 1500)
@@ -214,7 +214,7 @@ func snapshotToUs(tool string) error {
 	}
 	defer p.stop()
 	for i, size := range []int{0, 1, 100_000, 40 << 20} {
-		p.settle()
+		p.forget()
 		content := fileBytes(size)
 		index := uint64(100 + i)
 		m := snap.NewMessage(snapshotMessage(its, ours, index), io.NopCloser(bytes.NewReader(content)), int64(size))
@@ -244,7 +244,7 @@ func snapshotToEtcd(tool string) error {
 	}
 	defer p.stop()
 	for i, size := range []int{0, 1, 100_000, 40 << 20} {
-		p.settle()
+		p.forget()
 		index := uint64(100 + i)
 		p.us.tell("snapshot %x %d", marshal(snapshotMessage(ours, its, index)), size)
 		if err := p.us.await("sent 2 finished"); err != nil {
@@ -270,7 +270,7 @@ func tornSnapshot(tool string) error {
 		return err
 	}
 	defer p.stop()
-	p.settle()
+	p.forget()
 	// Fewer bytes than were announced: etcd's sender breaks the request off.
 	m := snap.NewMessage(snapshotMessage(its, ours, 7), io.NopCloser(bytes.NewReader(fileBytes(1000))), 2000)
 	p.it.tr.SendSnapshot(m)
@@ -281,7 +281,9 @@ func tornSnapshot(tool string) error {
 	if len(p.us.messages()) > 0 {
 		return errors.New("it was taken for whole")
 	}
-	p.us.tell("full on")
+	if err := p.us.order("full on"); err != nil {
+		return err
+	}
 	m = snap.NewMessage(snapshotMessage(its, ours, 8), io.NopCloser(bytes.NewReader(fileBytes(1000))), 1000)
 	p.it.clear()
 	p.it.tr.SendSnapshot(m)
@@ -357,7 +359,9 @@ func itWasRemoved(tool string) error {
 		return err
 	}
 	defer p.stop()
-	p.us.tell("removed %s", its)
+	if err := p.us.order("removed %s", its); err != nil {
+		return err
+	}
 	p.us.tell("unpeer %s", its)
 	return p.it.awaitError(removedText)
 }
@@ -373,8 +377,9 @@ func notForIt(tool string) error {
 	defer p.stop()
 	us, it := p.us, p.it
 	it.remove(5)
-	us.tell("removed 5")
-	time.Sleep(50 * time.Millisecond)
+	if err := us.order("removed 5"); err != nil {
+		return err
+	}
 	for _, m := range []*raftpb.Message{heartbeat(7, 9), heartbeat(5, ours), heartbeat(5, its)} {
 		var answers [2]string
 		for i, url := range []string{us.url(), it.url()} {
@@ -452,13 +457,13 @@ func idle(tool string) error {
 		return err
 	}
 	defer p.stop()
-	p.settle()
+	p.forget()
 	dialed := p.it.asked("/raft/stream/msgapp/1") + p.it.asked("/raft/stream/message/1")
 	time.Sleep(12 * time.Second)
 	if n := p.it.asked("/raft/stream/msgapp/1") + p.it.asked("/raft/stream/message/1"); n != dialed {
 		return fmt.Errorf("streams were dialled again: %d", n-dialed)
 	}
-	if lines := p.us.all(); len(lines) > 0 {
+	if lines := p.us.all(); len(lines) > len(p.us.got()) || len(p.us.messages()) > 0 {
 		return fmt.Errorf("we heard %q", lines)
 	}
 	resp, err := http.Get(p.us.url() + "/raft/probing")
@@ -478,7 +483,7 @@ func cutAndMended(tool string) error {
 		return err
 	}
 	defer p.stop()
-	p.settle()
+	p.forget()
 	p.it.tr.CutPeer(ours)
 	p.us.send(heartbeat(ours, its))
 	p.it.tr.Send([]*raftpb.Message{heartbeat(its, ours)})
