@@ -85,7 +85,20 @@ void Checker::violate(std::string what) {
   if (violation_.empty()) violation_ = std::move(what);
 }
 
+void Checker::check_order(const std::string& member, raft::Index index) {
+  const auto [it, first] = applied_.emplace(member, index);
+  if (first) return;
+  const raft::Index before = std::exchange(it->second, index);
+  if (index <= before) {
+    return violate(fmt::format("{} applies entry {}, having applied {}", member, index, before));
+  }
+  if (index == before + 1) return;
+  story_.tell(member, "goes on from a snapshot between {} and {}", before, index);
+  saw("a snapshot installed");
+}
+
 void Checker::on_apply(const std::string& member, const raft::Entry& entry) {
+  check_order(member, entry.index);
   if (entry.index <= model_.last()) {
     const LogEntry& known = model_.at(entry.index);
     if (known.term != entry.term || known.data != entry.data.view()) {

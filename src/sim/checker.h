@@ -14,6 +14,7 @@
 //   C5  a lease is ended by the server only when its time since the last renewal is over
 //   C6  who asks for leases is told of those that live, by C3's rule
 //   C7  HashKV is the model's
+//   C8  in one life a member applies entries in their order, each once; a gap is a snapshot
 //
 // The first violation is kept; whoever runs the simulation looks at it.
 #pragma once
@@ -54,7 +55,10 @@ class Checker {
       : model_(model), story_(story), clock_(clock) {}
   void set_limits(Limits limits) { limits_ = limits; }
 
-  // An entry is about to be applied by a member that has applied all before it.
+  // A life of the member begins.
+  void on_life(const std::string& member) { applied_.erase(member); }
+  // An entry is about to be applied by a member that has applied all before it, or has it in a
+  // snapshot.
   void on_apply(const std::string& member, const raft::Entry& entry);
 
   Operation ask(std::string client, std::string method, std::string request);
@@ -86,6 +90,7 @@ class Checker {
                    etcdserverpb::RangeResponse response);
   void check_read_txn(const Operation& operation, const etcdserverpb::TxnRequest& request,
                       std::string_view message);
+  void check_order(const std::string& member, raft::Index index);
   void check_expiry(const LogEntry& entry);
   void note_rare(const LogEntry& entry);
   void check_renewal(const Operation& operation, std::string_view message);
@@ -107,6 +112,7 @@ class Checker {
   Story& story_;
   const env::Clock& clock_;
   Limits limits_;
+  std::map<std::string, raft::Index> applied_;  // by member: the last of this life
   std::uint64_t last_id_ = 0;
   raft::Index told_ = 0;
   std::map<std::pair<std::string, std::string>, std::vector<raft::Index>>

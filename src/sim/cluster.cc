@@ -6,6 +6,7 @@
 
 #include "membership/bootstrap.h"
 #include "sim/ending.h"
+#include "sim/random_config.h"
 
 namespace keelson::sim {
 namespace {
@@ -58,21 +59,20 @@ WorkloadOptions ClusterSimulation::random_workload() {
 member::Config ClusterSimulation::random_config() {
   member::Config config;
   config.data_dir = "/data";
-  // So many that no member ever needs a snapshot of another: those are not simulated yet.
-  config.snapshot_count = 100'000;
-  config.wals_max = 1 + random_.below(3);
-  config.snapshots_max = 1 + random_.below(3);
-  config.purge_interval = Milliseconds(100 << random_.below(9));
-  config.wal_segment_bytes = 4096 << random_.below(4);
-  config.lease_checkpoint = random_.one_in(3);
+  random_log(random_, config);
+  // A follower that was away is sent a snapshot, or finds all it lacks in the log.
+  if (!random_.one_in(4)) {
+    config.snapshot_catchup_entries = random_.below(20);
+    config.raft_log_bytes_max = 1024 << random_.below(5);
+  } else {
+    config.snapshot_count = 100'000;
+    config.snapshot_catchup_entries = 100'000;
+    config.raft_log_bytes_max = 64 << 20;
+  }
   config.pre_vote = !random_.one_in(3);
   config.request_bytes_max = 200'000;
   config.watch_progress_interval = Milliseconds(100 << random_.below(6));
-  auto& store = config.store;
-  store.segment_bytes = 2048 << random_.below(4);
-  store.checkpoint_interval = Milliseconds(20 << random_.below(7));
-  store.checkpoint_bytes = 1024 << random_.below(6);
-  store.reserve = false;
+  random_store(random_, config.store);
   return config;
 }
 
@@ -83,6 +83,7 @@ void ClusterSimulation::make_nodes(std::size_t members) {
     cluster += fmt::format("{}n{}=http://n{}:2380", i > 1 ? "," : "", i, i);
   }
   const member::Config base = random_config();
+  const std::uint64_t cold_one_in = random_.one_in(3) ? 1 + random_.below(6) : 0;
   for (std::size_t i = 1; i <= members; i++) {
     const std::string name = fmt::format("n{}", i);
     Node::Options options{.config = base, .peers = true};
@@ -95,13 +96,24 @@ void ClusterSimulation::make_nodes(std::size_t members) {
     options.tell_disk = options_.tell_disk;
     Node::Events events{
         .on_apply = [this, name](const raft::Entry& entry) { checker_.on_apply(name, entry); },
-        .on_life = [this](raft::NodeId id) { raft_.restarted(id); },
+        .on_life =
+            [this, name](raft::NodeId id) {
+              raft_.restarted(id);
+              checker_.on_life(name);
+            },
+        .on_planned_kill =
+            [this](const std::string& path) {
+              const bool of_snapshot = path.find("store.") != std::string::npos ||
+                                       path.find("/snap/") != std::string::npos;
+              checker_.saw(of_snapshot ? "a kill at a snapshot" : "a kill at the disk");
+            },
         .on_raft =
             [this](const raft::Node& node) {
               const auto broken = raft_.observe(node);
               if (broken) checker_.violate(fmt::format("raft of {:x}: {}", node.id(), *broken));
             }};
     nodes_.push_back(std::make_unique<Node>(world_, name, std::move(options), story_, events));
+    nodes_.back()->host().disk().set_cold_one_in(cold_one_in);
   }
 }
 
@@ -112,10 +124,10 @@ void ClusterSimulation::make_clients() {
     const bool patient = random_.one_in(2);
     clients_.push_back(std::make_unique<Client>(
         world_, fmt::format("c{}", i), nodes_[i % nodes_.size()]->address(), checker_, workload_,
-        Client::Options{.calls = options_.calls / count,
+        Client::Options{.calls = 2 * options_.calls / count,
                         .parallel = patient ? 16 : 1 + random_.below(6),
                         .window_bytes = random_.one_in(2) ? 1024 : 65'535,
-                        .think_max = Milliseconds(1 + random_.below(patient ? 300 : 60))}));
+                        .think_max = Milliseconds(20 + random_.below(400))}));
   }
   // Others wait long for their writes where there is no leader any more; who only reads, one by one
   // and until the troubles are over, shows what a deposed one still answers.
@@ -162,10 +174,19 @@ Node::Crash ClusterSimulation::random_crash() {
 }
 
 KillPlan ClusterSimulation::random_plan() {
+  if (random_.one_in(4)) return plan_at_snapshot();
   const bool at_sync = random_.one_in(3);
   return {.path_part = at_sync || random_.one_in(2) ? ".wal" : "",
           .at_sync = at_sync,
           .after = 1 + random_.below(60),
+          .mode = random_crash()};
+}
+
+// Where one is received, staged and installed.
+KillPlan ClusterSimulation::plan_at_snapshot() {
+  constexpr const char* kPaths[] = {"member/snap/", ".db", "store.import", "member/store."};
+  return {.path_part = kPaths[random_.below(std::size(kPaths))],
+          .after = 1 + random_.below(random_.one_in(2) ? 4 : 40),
           .mode = random_crash()};
 }
 
@@ -181,11 +202,7 @@ void ClusterSimulation::disturb_links() {
       story_.tell("nemesis", "cuts {} and {} apart", a, b);
       return world_.cut_both(a, b);
     case 2:
-      story_.tell("nemesis", "cuts {} off", a);
-      for (const auto& node : nodes_) {
-        if (node->name() != a) world_.cut_both(a, node->name());
-      }
-      return;
+      return cut_off(a);
     case 3:
       story_.tell("nemesis", "nobody hears {}", a);
       for (const auto& node : nodes_) {
@@ -213,22 +230,50 @@ void ClusterSimulation::end_some_lives() {
   }
 }
 
+void ClusterSimulation::cut_off(const std::string& name) {
+  story_.tell("nemesis", "cuts {} off", name);
+  for (const auto& node : nodes_) {
+    if (node->name() != name) world_.cut_both(name, node->name());
+  }
+}
+
 void ClusterSimulation::heal() {
   story_.tell("nemesis", "heals all links");
   world_.heal_all();
+  if (exile_.troubles > 0 && !exile_.down) cut_off(exile_.node->name());
+}
+
+void ClusterSimulation::exile_somebody() {
+  if (exile_.troubles > 0) {
+    if (--exile_.troubles > 0) return;
+    if (random_.one_in(2)) exile_.node->kill_at(plan_at_snapshot());
+    return heal();
+  }
+  if (!random_.one_in(3)) return;
+  exile_ = {.node = nodes_[random_.below(nodes_.size())].get(),
+            .down = random_.one_in(2),
+            .troubles = 1 + random_.below(3)};
+  story_.tell("nemesis", "exiles {}", exile_.node->name());
+  if (!exile_.down) return cut_off(exile_.node->name());
+  if (exile_.node->state() == Node::State::kUp) exile_.node->kill(random_crash());
 }
 
 void ClusterSimulation::trouble() {
-  if (random_.one_in(2)) heal();
+  exile_somebody();
+  if (exile_.troubles > 0 || random_.one_in(2)) heal();
   if (random_.one_in(6)) world_.set_reset_one_in(random_.one_in(2) ? 0 : 50 + random_.below(500));
-  for (auto left = random_.below(3); left > 0; left--) disturb_links();
-  if (random_.one_in(2)) end_some_lives();
+  // Half of the exiles are not disturbed otherwise, so that the others get on.
+  if (exile_.troubles == 0 || random_.one_in(2)) {
+    for (auto left = random_.below(3); left > 0; left--) disturb_links();
+    if (random_.one_in(2)) end_some_lives();
+  }
   world_.run_until([this] { return !going_on() || all_idle(clients_); },
                    random_time(random_, Seconds(6)));
   bury_the_dead();
   if (!going_on()) return;
   for (const auto& node : nodes_) {
-    if (node->state() == Node::State::kDown && !random_.one_in(3)) start(*node);
+    const bool stays_away = exile_.troubles > 0 && exile_.down && exile_.node == node.get();
+    if (node->state() == Node::State::kDown && !stays_away && !random_.one_in(3)) start(*node);
   }
 }
 
@@ -324,6 +369,7 @@ Verdict ClusterSimulation::run() {
   for (const auto& watcher : watchers_) watcher->start();
   wait_for_all();
   for (int i = 0; going_on() && !all_idle(clients_) && i < kTroublesMax; i++) trouble();
+  exile_ = {};
   heal();
   for (const auto& reader : readers_) reader->retire();
   world_.set_reset_one_in(0);

@@ -45,8 +45,11 @@ class ClusterSimulation {
   void trouble();
   void disturb_links();
   void end_some_lives();
+  void exile_somebody();
+  void cut_off(const std::string& name);
   void heal();
   KillPlan random_plan();
+  KillPlan plan_at_snapshot();
   Node::Crash random_crash();
 
   // Starts those that are down; again if they are killed meanwhile.
@@ -77,6 +80,13 @@ class ClusterSimulation {
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Client>> readers_;
   std::vector<std::unique_ptr<Watcher>> watchers_;
+  // One member stays away, down or cut off, for so many troubles: the log goes on without it.
+  struct Exile {
+    Node* node = nullptr;
+    bool down = false;
+    std::uint64_t troubles = 0;
+  };
+  Exile exile_;
 };
 
 }  // namespace keelson::sim

@@ -62,6 +62,7 @@ int Node::on_disk(const Disk::Step& step) {
   if ((plan_->at_sync && !is_sync) || --plan_->after > 0) return 0;
   story_.tell(name_, "killed before disk operation {} ({} {})", step.number,
               kOperations[static_cast<int>(step.operation)], step.path);
+  events_.on_planned_kill(step.path);
   const Crash mode = plan_->mode;
   plan_.reset();
   host_.kill(mode);

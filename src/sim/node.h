@@ -53,6 +53,8 @@ class Node {
     std::function<void(const raft::Entry&)> on_apply;
     // A life begins, of this member of its cluster; and after each turn of its raft lane.
     std::function<void(raft::NodeId)> on_life = [](raft::NodeId) {};
+    // It is about to be killed as planned, before an operation on this path.
+    std::function<void(const std::string&)> on_planned_kill = [](const std::string&) {};
     std::function<void(const raft::Node&)> on_raft = [](const raft::Node&) {};
   };
 

@@ -6,6 +6,7 @@
 
 #include "membership/bootstrap.h"
 #include "sim/ending.h"
+#include "sim/random_config.h"
 
 namespace keelson::sim {
 namespace {
@@ -40,7 +41,11 @@ Simulation::Simulation(const RunOptions& options)
   node_ = std::make_unique<Node>(
       world_, "n1", std::move(node), story_,
       Node::Events{.on_apply = [this](const raft::Entry& entry) { checker_.on_apply("n1", entry); },
-                   .on_life = [this](raft::NodeId id) { raft_.restarted(id); },
+                   .on_life =
+                       [this](raft::NodeId id) {
+                         raft_.restarted(id);
+                         checker_.on_life("n1");
+                       },
                    .on_raft = [this](const raft::Node& node) { watch_raft(node); }});
   node_->host().disk().set_cold_one_in(random_.one_in(3) ? 0 : 1 + random_.below(6));
   make_clients();
@@ -85,15 +90,7 @@ member::Config Simulation::random_config() {
   config.advertise_peer_urls = *membership::parse_url_list("http://n1:2380");
   config.initial_cluster = *membership::parse_initial_cluster("n1=http://n1:2380");
   config.advertise_client_urls = {"http://n1:2379"};
-  config.snapshot_count = 5 + random_.below(60);
-  config.snapshot_catchup_entries = random_.below(40);
-  config.snapshots_max = 1 + random_.below(3);
-  config.wals_max = 1 + random_.below(3);
-  config.purge_interval = Milliseconds(100 << random_.below(9));
-  config.wal_segment_bytes = 4096 << random_.below(4);
-  config.raft_log_bytes_max = 4096 << random_.below(6);
-  config.lease_checkpoint = random_.one_in(3);
-  config.pending_bytes_max = random_.one_in(3) ? 2000 : 1 << 20;
+  random_log(random_, config);
   if (random_.one_in(5)) config.quota_bytes = 3000 << random_.below(5);
   // Watch responses half a mebibyte above it come in fragments.
   config.request_bytes_max = 200'000;
@@ -103,17 +100,7 @@ member::Config Simulation::random_config() {
     config.held_views_bytes_max = 100 << random_.below(8);
   }
   config.watch_progress_interval = Milliseconds(100 << random_.below(6));
-  auto& store = config.store;
-  store.segment_bytes = 2048 << random_.below(4);
-  store.collection_gain_bytes = 512 << random_.below(3);
-  store.collection_slice_bytes = 512 << random_.below(3);
-  store.cut_bytes = 4096;
-  store.push_out_bytes = 1024 << random_.below(4);
-  store.key_block_bytes = 256 << random_.below(3);
-  store.bucket_log_dead_bytes = 1024 << random_.below(3);
-  store.checkpoint_interval = Milliseconds(20 << random_.below(7));
-  store.checkpoint_bytes = 1024 << random_.below(6);
-  store.reserve = false;
+  random_store(random_, config.store);
   return config;
 }
 

@@ -22,7 +22,7 @@ namespace keelson::sim {
 
 struct RunOptions {
   std::uint64_t seed = 1;
-  std::uint64_t calls = 300;  // of all clients together
+  std::uint64_t calls = 300;  // of all clients together; of a cluster, twice as many
   bool aloud = false;         // tells its story while it happens
   std::size_t keep = 80;      // lines of the story kept
   bool tell_disk = false;     // each change of the disk, on stderr

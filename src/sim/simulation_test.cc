@@ -65,6 +65,7 @@ TEST(ClusterSimulation, OneSeedIsOneRun) {
 
 TEST(ClusterSimulation, ClustersOfAnySizeGoThroughTroubles) {
   std::uint64_t lives = 0, answered = 0;
+  std::map<std::string, std::uint64_t> seen;
   for (std::uint64_t seed = 1; seed <= 10; seed++) {
     const std::size_t members = 2 + seed % 4;
     const Verdict verdict = ClusterSimulation({.seed = seed, .calls = 200}, members).run();
@@ -73,9 +74,13 @@ TEST(ClusterSimulation, ClustersOfAnySizeGoThroughTroubles) {
                               << verdict.story;
     lives += verdict.lives - members;
     answered += verdict.calls.answered;
+    for (const auto& [what, times] : verdict.calls.seen) seen[what] += times;
   }
   EXPECT_GT(lives, 40u);
   EXPECT_GT(answered, 1000u);
+  for (const char* what : {"a snapshot installed", "a kill at a snapshot"}) {
+    EXPECT_GT(seen[what], 0u) << what;
+  }
 }
 
 }  // namespace
