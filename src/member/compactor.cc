@@ -1,12 +1,13 @@
 #include "member/compactor.h"
 
 #include "env/log.h"
-#include "proto/rpc.pb.h"
+#include "proto/raft_internal.pb.h"
 
 namespace keelson::member {
 namespace {
 
-constexpr std::uint32_t kCompactionField = 6;
+constexpr std::uint32_t kCompactionField =
+    etcdserverpb::InternalRaftRequest::kCompactionFieldNumber;
 constexpr base::Duration kRevisionInterval = base::Seconds(300);
 constexpr int kLooks = 10;  // in a period
 
