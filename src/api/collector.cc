@@ -100,9 +100,9 @@ void gather_gates(const Sources& from, Families& out) {
   const member::Config& config = from.shared.config;
   const Gate gates[] = {{"AllAlpha", "ALPHA", false},
                         {"AllBeta", "BETA", false},
-                        {"CompactHashCheck", "ALPHA", false},
+                        {"CompactHashCheck", "ALPHA", config.compact_hash_check},
                         {"FastLeaseKeepAlive", "BETA", config.fast_lease_keep_alive},
-                        {"InitialCorruptCheck", "ALPHA", false},
+                        {"InitialCorruptCheck", "ALPHA", config.initial_corrupt_check},
                         {"LeaseCheckpoint", "ALPHA", config.lease_checkpoint},
                         {"LeaseCheckpointPersist", "ALPHA", false},
                         {"PriorityRequest", "ALPHA", false},

@@ -11,89 +11,7 @@ namespace {
 
 constexpr std::size_t kKeysPerSlice = 20'000;  // some milliseconds of a worker
 
-std::uint32_t begin_key_bucket(std::uint32_t crc) { return base::crc32c(crc, "key"); }
-
-// One slice of either cursor; true with the last, when `out` is the hash or why there is none.
-template <class Cursor>
-bool step(Cursor& cursor, base::RevisionHasher& hasher, std::uint32_t before,
-          base::Result<std::uint32_t, mvcc::Errc>& out) {
-  if (!cursor.step(kKeysPerSlice, hasher)) return false;
-  auto hash = hasher.finish(begin_key_bucket(before));
-  if (hash) {
-    out = *hash;
-  } else {
-    out = base::fail(mvcc::Errc::kUnreadable);
-  }
-  return true;
-}
-
 }  // namespace
-
-struct KeysHasher::Work {
-  std::shared_ptr<const member::View> view;
-  mvcc::HashCursor cursor;
-  std::unique_ptr<base::RevisionHasher> hasher;
-  base::Result<std::uint32_t, mvcc::Errc> hash = 0u;
-};
-
-KeysHasher::KeysHasher(member::Front& front, std::int64_t revision, Done done)
-    : front_(front), done_(std::move(done)), waiting_(front) {
-  begin(revision);
-}
-KeysHasher::~KeysHasher() = default;
-
-void KeysHasher::begin(std::int64_t revision) {
-  const auto view = front_.view();
-  if (view->compaction_hashes->expects(revision)) return await_compaction(revision);
-  if (const auto* known = view->compaction_hashes->find(revision)) {
-    waiting_ = front_.on_worker([this, view, known]() -> base::Job {
-      return [this, view, known] {
-        waiting_ = 0;
-        done_(KeysHash{.view = view,
-                       .hash = known->hash,
-                       .revision = known->revision,
-                       .compact_revision = known->compact_revision});
-      };
-    });
-    return;
-  }
-  auto cursor = mvcc::HashCursor::make(view->keys, revision);
-  if (!cursor) {
-    waiting_ = front_.on_worker([this, errc = cursor.error()]() -> base::Job {
-      return [this, errc] { done_(base::fail(status_of(errc))); };
-    });
-    return;
-  }
-  work_ = std::make_shared<Work>(
-      Work{.view = view, .cursor = *std::move(cursor), .hasher = view->reader->hasher()});
-  slice();
-}
-
-void KeysHasher::await_compaction(std::int64_t revision) {
-  waiting_ = front_.when(
-      [revision](const member::View& view) { return !view.compaction_hashes->expects(revision); },
-      std::nullopt,
-      [this, revision](auto view) {
-        waiting_ = 0;
-        if (!view) return done_(base::fail(status_of(view.error())));
-        begin(revision);
-      });
-}
-
-void KeysHasher::slice() {
-  waiting_ = front_.on_worker([this, work = work_]() -> base::Job {
-    const bool last = step(work->cursor, *work->hasher, 0, work->hash);
-    return [this, work, last] {
-      waiting_ = 0;
-      if (!last) return slice();
-      if (!work->hash) return done_(base::fail(status_of(work->hash.error())));
-      done_(KeysHash{.view = work->view,
-                     .hash = *work->hash,
-                     .revision = work->cursor.revision(),
-                     .compact_revision = work->cursor.compact_revision()});
-    };
-  });
-}
 
 struct StateHasher::Work {
   explicit Work(std::shared_ptr<const member::View> of)
@@ -101,8 +19,8 @@ struct StateHasher::Work {
   std::shared_ptr<const member::View> view;
   mvcc::WholeHashCursor cursor;
   std::unique_ptr<base::RevisionHasher> hasher;
-  store::Sum before, after;  // of the other buckets
-  base::Result<std::uint32_t, mvcc::Errc> hash = 0u;
+  store::Sum before, after;           // of the other buckets
+  std::optional<std::uint32_t> hash;  // of all up to the keys, once they are read
 };
 
 StateHasher::StateHasher(member::Front& front, Done done)
@@ -121,11 +39,15 @@ StateHasher::~StateHasher() = default;
 
 void StateHasher::slice() {
   waiting_ = front_.on_worker([this, work = work_]() -> base::Job {
-    const bool last = step(work->cursor, *work->hasher, work->before.crc, work->hash);
+    const bool last = work->cursor.step(kKeysPerSlice, *work->hasher);
+    if (last) {
+      auto hash = work->hasher->finish(base::crc32c(work->before.crc, "key"));
+      work->hash = hash ? std::optional(*hash) : std::nullopt;
+    }
     return [this, work, last] {
       waiting_ = 0;
       if (!last) return slice();
-      if (!work->hash) return done_(base::fail(status_of(work->hash.error())));
+      if (!work->hash) return done_(base::fail(status_of(mvcc::Errc::kUnreadable)));
       done_(StateHash{
           .view = work->view,
           .hash = base::crc32c_combine(*work->hash, work->after.crc, work->after.length)});

@@ -1,5 +1,5 @@
-// Hashes of the state, for Hash and HashKV: made by workers in slices, from one View, so that
-// neither a write nor a read waits for them. api.md 9.6, formats.md 5.7.
+// The hash of the whole state, for Maintenance.Hash: made by workers in slices, from one View, as
+// that of HashKV (member/keys_hasher.h). api.md 9.6.
 //
 // Threads: made, used and destroyed on the Front's lane; destroying one that is under way ends it.
 #pragma once
@@ -14,34 +14,6 @@
 #include "mvcc/hash.h"
 
 namespace keelson::api {
-
-// HashKV: the stored changes of keys up to a revision.
-struct KeysHash {
-  std::shared_ptr<const member::View> view;  // it was taken from
-  std::uint32_t hash = 0;
-  std::int64_t revision = 0;
-  std::int64_t compact_revision = 0;
-};
-
-class KeysHasher {
- public:
-  using Done = base::Function<void(base::Result<KeysHash, http::Status>)>;
-  // `revision` 0: the newest. That of a compaction lately made has the hash made with it. `done`
-  // runs once, not within this call.
-  KeysHasher(member::Front& front, std::int64_t revision, Done done);
-  ~KeysHasher();
-
- private:
-  struct Work;
-  void begin(std::int64_t revision);
-  void await_compaction(std::int64_t revision);
-  void slice();
-
-  member::Front& front_;
-  Done done_;
-  std::shared_ptr<Work> work_;
-  Waiting waiting_;
-};
 
 // Hash: all buckets.
 struct StateHash {

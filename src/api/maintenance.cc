@@ -7,6 +7,7 @@
 #include "api/proposing.h"
 #include "api/snapshot.h"
 #include "base/varint.h"
+#include "member/keys_hasher.h"
 #include "member/store_keeper.h"
 
 namespace keelson::api {
@@ -115,19 +116,20 @@ class HashKvCall : public RequestHandler<etcdserverpb::HashKVRequest> {
 
  private:
   void run(std::string_view) override {
-    hashing_.emplace(context_.front, request_.revision(),
-                     [this, timer = timer(context_)](base::Result<KeysHash, http::Status> hash) {
-                       if (!hash) return finish(hash.error());
-                       context_.front.shared().metrics.hash_revision_seconds.observe(timer());
-                       std::string out = header_only(context_.header(*hash->view));
-                       base::put_varint_field(out, 2, hash->hash);
-                       base::put_varint_field(out, 3,
-                                              static_cast<std::uint64_t>(hash->compact_revision));
-                       base::put_varint_field(out, 4, static_cast<std::uint64_t>(hash->revision));
-                       answer(std::move(out));
-                     });
+    hashing_.emplace(
+        context_.front, request_.revision(),
+        [this](base::Result<member::KeysHash, member::HashFailure> hash) {
+          if (!hash) {
+            return finish(std::visit([](auto errc) { return status_of(errc); }, hash.error()));
+          }
+          std::string out = header_only(context_.header(*hash->view));
+          base::put_varint_field(out, 2, hash->hash);
+          base::put_varint_field(out, 3, static_cast<std::uint64_t>(hash->compact_revision));
+          base::put_varint_field(out, 4, static_cast<std::uint64_t>(hash->revision));
+          answer(std::move(out));
+        });
   }
-  std::optional<KeysHasher> hashing_;
+  std::optional<member::KeysHasher> hashing_;
 };
 
 // Ends when the other leads; if it never does, with the caller's patience (api.md 9.3).

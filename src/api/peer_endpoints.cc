@@ -7,6 +7,7 @@
 #include "api/context.h"
 #include "api/http_endpoints.h"
 #include "api/reconfiguration.h"
+#include "member/hash_endpoint.h"
 #include "member/lease_endpoints.h"
 #include "member/peers.h"
 #include "membership/cluster.h"
@@ -98,6 +99,7 @@ http::Route PeerEndpoints::route(const http::Request& head) {
   const std::string_view path = head.path;
   if (path.starts_with("/raft")) return front_.shared().peers->transport().route(head);
   if (path.starts_with("/leases")) return member::route_leases(front_, head);
+  if (auto hash = member::route_hash(front_, head); hash.handler) return hash;
   constexpr std::string_view kPromote = "/members/promote/";
   if (path.starts_with(kPromote)) {
     return {.handler =

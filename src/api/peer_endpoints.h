@@ -4,6 +4,7 @@
 //   GET /members              JSON of the members as this one knows them, X-Etcd-Cluster-ID
 //   GET /downgrade/enabled    true or false, after a linearizable read, X-Etcd-Cluster-ID
 //   POST /members/promote/ID  makes a learner a voter, if this member leads
+//   GET /members/hashkv       to compare the members' data (member/hash_endpoint.h)
 //   /raft, /raft/...          the transport's (peer/transport.h)
 //   /leases, /leases/internal for members that do not lead (member/lease_endpoints.h)
 //

@@ -7,6 +7,8 @@
 
 #include "env/simulated/world.h"
 #include "http/server.h"
+#include "member/corruption_checker.h"
+#include "member/hash_endpoint.h"
 #include "member/lease_endpoints.h"
 #include "member/member.h"
 #include "member/peers.h"
@@ -19,10 +21,11 @@ using base::Seconds;
 using env::simulated::Disk;
 
 constexpr std::uint32_t kPutField = 4;
+constexpr std::uint32_t kCompactionField = 7;
 constexpr std::uint32_t kLeaseGrantField = 8;
 constexpr base::Duration kElectionTimeout = Seconds(1);
 
-// What the peer port serves here: the transport, and questions about leases.
+// What the peer port serves here: the transport, questions about leases and hashes.
 class PeerPort final : public http::RequestRouter {
  public:
   // `version`: what it says of the server, as of each question.
@@ -34,6 +37,7 @@ class PeerPort final : public http::RequestRouter {
               })};
     }
     if (head.path.starts_with("/leases")) return route_leases(member_.front(0), head);
+    if (auto hash = route_hash(member_.front(0), head); hash.handler) return hash;
     return member_.shared().peers->transport().route(head);
   }
 
@@ -63,7 +67,7 @@ class Machine {
     if (up()) kill(Disk::Crash::kKeepAll);
   }
 
-  void start() {
+  void make() {
     auto made = Member::make(config_, host_.disk(), host_.clock(), host_.network(),
                              {.io = {&host_.lane("io0"), &host_.lane("io1")},
                               .raft = &host_.lane("raft"),
@@ -74,6 +78,9 @@ class Machine {
                              world_.random().next());
     ASSERT_TRUE(made.ok()) << made.error().text;
     member_ = *std::move(made);
+  }
+  void start() {
+    make();
     router_ = std::make_unique<PeerPort>(*member_, version_);
     server_ = std::make_unique<http::Server>(host_.lane("io0"),
                                              http::ServerOptions{.access = {.applies = false}},
@@ -97,6 +104,60 @@ class Machine {
   void start_again() {
     host_.start();
     start();
+  }
+
+  // For the next start.
+  Config& config() { return config_; }
+  // While it is down, with its log from the beginning: every put of this key has had another value
+  // here ever since.
+  void change_past(const std::string& key) {
+    host_.start();
+    rewrite_log(key);
+    host_.kill(Disk::Crash::kKeepAll);
+  }
+  void rewrite_log(const std::string& key) {
+    Disk& disk = host_.disk();
+    const Paths paths = Paths::of(config_);
+    auto log = wal::read_log(disk, paths.wal, {});
+    ASSERT_TRUE(log.ok());
+    for (raft::Entry& entry : log->entries) {
+      etcdserverpb::InternalRaftRequest request;
+      if (entry.type != raft::EntryType::kNormal || entry.data.empty()) continue;
+      ASSERT_TRUE(request.ParseFromString(std::string(entry.data.view())));
+      if (!request.has_put() || request.put().key() != key) continue;
+      request.mutable_put()->mutable_value()->append("!");
+      entry.data = base::SharedBytes(request.SerializeAsString());
+    }
+    for (const auto& path : {paths.wal, paths.store}) ASSERT_TRUE(disk.remove_all(path).ok());
+    auto rewritten =
+        wal::Wal::create(disk, {.directory = paths.wal, .segment_bytes = config_.wal_segment_bytes},
+                         log->metadata, {});
+    ASSERT_TRUE(rewritten.ok());
+    (*rewritten)->append(log->hard_state, log->entries);
+    ASSERT_TRUE((*rewritten)->flush_and_sync().ok());
+  }
+  // Starts so far that its data is compared with the others', and ends again. Why it must not
+  // serve, or "".
+  std::string check_initially() {
+    host_.start();
+    make();
+    env::Lane& lane = host_.lane("check");
+    std::unique_ptr<peer::Connector> connector = peer::make_plain_connector(host_.network());
+    std::unique_ptr<InitialCheck> check;
+    std::optional<std::string> outcome;
+    lane.post([&] {
+      check =
+          std::make_unique<InitialCheck>(lane, *connector,
+                                         InitialCheck::Start{.identity = member_->identity(),
+                                                             .view = member_->shared().views.load(),
+                                                             .patience = config_.request_timeout()},
+                                         [&](base::Result<void, BootError> result) {
+                                           outcome = result ? "" : result.error().text;
+                                         });
+    });
+    EXPECT_TRUE(world_.run_until([&] { return outcome.has_value(); }, Seconds(60)));
+    kill(Disk::Crash::kKeepAll);
+    return outcome.value_or("nothing");
   }
 
   void say_version(std::string version) { version_ = std::move(version); }
@@ -129,6 +190,25 @@ class Machine {
       });
     });
     return answer;
+  }
+  std::shared_ptr<Answer> compact(std::int64_t revision) {
+    etcdserverpb::CompactionRequest request;
+    request.set_revision(revision);
+    auto answer = std::make_shared<Answer>();
+    front().lane().post([this, answer, bytes = request.SerializeAsString()] {
+      front().propose(kCompactionField, bytes, [answer](base::Result<Reply, Failure> reply) {
+        *answer = {true, reply ? "compacted" : "failed"};
+      });
+    });
+    return answer;
+  }
+  // Whose data is called corrupt.
+  std::vector<raft::NodeId> corrupt() const {
+    std::vector<raft::NodeId> ids;
+    for (const auto& alarm : *member_->shared().views.load()->alarms) {
+      if (alarm.type == apply::AlarmType::kCorrupt) ids.push_back(alarm.member_id);
+    }
+    return ids;
   }
   // The revision that a linearizable read sees.
   std::shared_ptr<Answer> read(std::size_t lane = 0) {
@@ -186,6 +266,9 @@ class Machine {
     return answer;
   }
   std::int64_t revision() const { return member_->shared().views.load()->keys.revision; }
+  std::int64_t compact_revision() const {
+    return member_->shared().views.load()->keys.compact_revision;
+  }
 
  private:
   env::simulated::World& world_;
@@ -464,6 +547,129 @@ TEST_P(ClusterTest, ALeaderThatStopsHandsOnItsLeadership) {
   const auto at = world_.now();
   EXPECT_EQ(wait(next->put("a")), "2");
   EXPECT_LT(world_.now() - at, kElectionTimeout) << "an election was waited for";
+}
+
+// Members that compare their data, one of which has had another past.
+class CorruptionTest : public ClusterTest {
+ protected:
+  // All down, then up again; `changed` with another value for "k1".
+  void start_again_with(const std::function<void(Config&)>& configure, Machine* changed) {
+    for (int i = 0; i < 10; i++) ASSERT_EQ(put(*leader(), fmt::format("k{}", i)), text(i + 2));
+    for (const auto& machine : machines_) machine->kill(Disk::Crash::kKeepAll);
+    if (changed != nullptr) changed->change_past("k1");
+    for (const auto& machine : machines_) {
+      configure(machine->config());
+      machine->start_again();
+    }
+    ASSERT_TRUE(world_.run_until([this] { return all_ready() && leader(); }, Seconds(30)));
+  }
+  static std::string text(int number) { return fmt::format("{}", number); }
+  bool corrupt_is(const std::vector<raft::NodeId>& ids) const {
+    return std::all_of(machines_.begin(), machines_.end(), [&](const auto& machine) {
+      return !machine->up() || machine->corrupt() == ids;
+    });
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Seeds, CorruptionTest, ::testing::Range<std::uint64_t>(1, 5));
+
+void check_often(Config& config) {
+  config.corrupt_check_time = Seconds(3);
+  config.compact_hash_check = true;
+  config.compact_hash_check_time = Seconds(2);
+}
+
+TEST_P(CorruptionTest, NobodyIsAccusedWhereAllAreAlike) {
+  start_again_with(check_often, nullptr);
+  for (int i = 0; i < 40; i++) {
+    ASSERT_EQ(put(*machines_[i % 3], fmt::format("k{}", i % 7)), text(i + 12));
+    if (i % 5 == 4) ASSERT_EQ(wait(leader()->compact(i + 8)), "compacted");
+    world_.run_for(Milliseconds(700));
+    if (i == 20) {
+      Machine& other = other_than(*leader());
+      other.kill(Disk::Crash::kRandom);
+      other.start_again();
+    }
+  }
+  world_.run_for(Seconds(30));
+  EXPECT_TRUE(corrupt_is({}));
+}
+
+// The leader trusts itself; which of two is wrong it cannot tell.
+TEST_P(CorruptionTest, ThePeriodicCheckFindsWhoDiffersFromTheLeader) {
+  start_again_with([](Config& config) { config.corrupt_check_time = Seconds(3); },
+                   machines_[1].get());
+  ASSERT_TRUE(world_.run_until([this] { return !machines_[0]->corrupt().empty(); }, Seconds(60)));
+  world_.run_for(Seconds(1));
+  const raft::NodeId found = machines_[0]->corrupt().front();
+  EXPECT_TRUE(corrupt_is({found}));
+  if (!machines_[1]->leads()) {
+    EXPECT_EQ(found, machines_[1]->id());
+  } else {
+    EXPECT_NE(found, machines_[1]->id());
+  }
+  EXPECT_EQ(wait(machines_[0]->put("a")), "failed") << "api.md 7.7";
+  EXPECT_EQ(wait(machines_[2]->read()), "11") << "reads are answered";
+}
+
+// Three hashes tell who is wrong, be it the leader.
+TEST_P(CorruptionTest, TheCheckOfCompactionsFindsTheMinority) {
+  Machine& changed = *machines_[GetParam() % 3];
+  start_again_with(
+      [](Config& config) {
+        config.compact_hash_check = true;
+        config.compact_hash_check_time = Seconds(2);
+      },
+      &changed);
+  world_.run_for(Seconds(10));
+  EXPECT_TRUE(corrupt_is({})) << "nothing has been compacted";
+  ASSERT_EQ(wait(leader()->compact(9)), "compacted");
+  ASSERT_TRUE(world_.run_until([&] { return corrupt_is({changed.id()}); }, Seconds(30)));
+}
+
+TEST_P(CorruptionTest, OneOfTwoThatDifferAccusesNobodyByName) {
+  Machine& changed = *machines_[1];
+  start_again_with(
+      [](Config& config) {
+        config.compact_hash_check = true;
+        config.compact_hash_check_time = Seconds(60);
+      },
+      &changed);
+  ASSERT_EQ(wait(leader()->compact(9)), "compacted");
+  world_.run_for(Seconds(2));
+  Machine& away = *machines_[leader() == machines_[0].get() ? 2 : 0];
+  away.kill(Disk::Crash::kKeepAll);
+  ASSERT_TRUE(world_.run_until([&] { return corrupt_is({0}); }, Seconds(120)));
+}
+
+TEST_P(CorruptionTest, WhoDiffersAtItsStartDoesNotServe) {
+  start_again_with([](Config&) {}, nullptr);
+  Machine& checked = other_than(*leader());
+  checked.kill(Disk::Crash::kKeepAll);
+  EXPECT_EQ(checked.check_initially(), "");
+  checked.change_past("k1");
+  EXPECT_EQ(checked.check_initially(), "") << "nothing is applied yet: there is nothing to compare";
+  checked.start_again();
+  ASSERT_TRUE(world_.run_until([&] { return checked.ready(); }, Seconds(30)));
+  world_.run_for(Seconds(5));
+  const std::string id = membership::id_text(checked.id());
+  checked.kill(Disk::Crash::kKeepAll);
+  EXPECT_EQ(checked.check_initially(), id + " found data inconsistency with peers");
+  for (const auto& machine : machines_) {
+    if (machine.get() != &checked) machine->kill(Disk::Crash::kKeepAll);
+  }
+  EXPECT_EQ(checked.check_initially(), "") << "nobody is there to differ from";
+  checked.start_again();
+}
+
+TEST_P(ClusterTest, TheLeaderCompactsByItself) {
+  for (int i = 0; i < 10; i++) ASSERT_EQ(put(*leader(), "a"), fmt::format("{}", i + 2));
+  for (const auto& machine : machines_) machine->kill(Disk::Crash::kKeepAll);
+  for (const auto& machine : machines_) {
+    machine->config().auto_compaction = {.mode = AutoCompaction::Mode::kRevision, .revisions = 4};
+    machine->start_again();
+  }
+  world_.run_for(Seconds(310));
+  for (const auto& machine : machines_) EXPECT_EQ(machine->compact_revision(), 7);
 }
 
 TEST_P(ClusterTest, PowerLossOfAllKeepsWhatWasAnswered) {

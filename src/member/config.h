@@ -77,6 +77,11 @@ struct Config {
   bool lease_checkpoint = false;
   bool strict_reconfig_check = true;
   AutoCompaction auto_compaction;
+  // operations.md 7.5
+  bool initial_corrupt_check = false;
+  base::Duration corrupt_check_time{0};  // between two; 0: never
+  bool compact_hash_check = false;
+  base::Duration compact_hash_check_time = base::Seconds(60);
   // What takes longer is logged. operations.md 7.12
   base::Duration warning_apply = base::Milliseconds(100);
   base::Duration warning_unary_request = base::Milliseconds(300);

@@ -4,6 +4,7 @@
 
 #include "member/applier.h"
 #include "member/compactor.h"
+#include "member/corruption_checker.h"
 #include "member/handover.h"
 #include "member/log_writer.h"
 #include "member/peers.h"
@@ -114,9 +115,11 @@ void Member::start(base::Job on_ready, base::Job on_removed) {
   lanes_.raft->post([this] { raft_->start(); });
   publisher_ = std::make_unique<Publisher>(*shared_.fronts.front(), std::move(on_ready));
   compactor_ = std::make_unique<Compactor>(*shared_.fronts.front());
+  corruption_checker_ = std::make_unique<CorruptionChecker>(*shared_.fronts.front());
   lanes_.io.front()->post([this] {
     publisher_->start();
     compactor_->start();
+    corruption_checker_->start();
   });
 }
 
@@ -139,6 +142,7 @@ void Member::stop_lanes(base::Job done) {
       if (front->number() == 0) {
         publisher_->stop();
         compactor_->stop();
+        corruption_checker_->stop();
       }
       front->stop();
       if (front->number() == 0) peers_->stop();

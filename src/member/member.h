@@ -29,6 +29,7 @@ class Applier;
 class StoreKeeper;
 class Publisher;
 class Compactor;
+class CorruptionChecker;
 class Handover;
 class Peers;
 
@@ -83,6 +84,7 @@ class Member {
   std::unique_ptr<Handover> handover_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Compactor> compactor_;
+  std::unique_ptr<CorruptionChecker> corruption_checker_;
 };
 
 }  // namespace keelson::member

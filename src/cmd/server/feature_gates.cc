@@ -29,9 +29,9 @@ const std::vector<FeatureGate>& feature_gates() {
   static const std::vector<FeatureGate> gates = {
       {.name = kAllAlpha, .there = true},
       {.name = kAllBeta, .beta = true, .there = true},
-      {.name = "CompactHashCheck"},
+      {.name = "CompactHashCheck", .there = true},
       {.name = "FastLeaseKeepAlive", .fallback = true, .beta = true, .there = true},
-      {.name = "InitialCorruptCheck"},
+      {.name = "InitialCorruptCheck", .there = true},
       {.name = "LeaseCheckpoint", .there = true},
       {.name = "LeaseCheckpointPersist", .there = true},
       {.name = "PriorityRequest"},

@@ -12,6 +12,7 @@
 #include "cmd/server/descriptors.h"
 #include "cmd/server/start_log.h"
 #include "env/log.h"
+#include "member/corruption_checker.h"
 #include "member/joining.h"
 
 namespace keelson::cmd {
@@ -47,23 +48,29 @@ http::ServerOptions without_policy(http::ServerOptions options) {
 
 namespace {
 
-// On a runtime of its own: the member's lanes do not run yet.
-base::Result<std::optional<member::RunningCluster>, std::string> ask_others(
-    const member::Config& config) {
-  std::promise<base::Result<std::optional<member::RunningCluster>, member::BootError>> promise;
-  env::posix::Runtime runtime({{.lane = "join", .thread = "join"}});
+// What the others are asked before the member's lanes run, on a runtime of its own: `begin` makes
+// what asks.
+template <class T, class Asking>
+base::Result<T, std::string> ask_others(
+    std::function<std::unique_ptr<Asking>(env::Lane&, peer::Connector&, typename Asking::Done)>
+        begin) {
+  std::promise<base::Result<T, member::BootError>> promise;
+  env::posix::Runtime runtime({{.lane = "ask", .thread = "ask"}});
   const auto connector = peer::make_plain_connector(runtime.network());
-  env::Lane& lane = runtime.lane("join");
-  std::unique_ptr<member::Joining> joining;
+  env::Lane& lane = runtime.lane("ask");
+  std::unique_ptr<Asking> asking;
   runtime.start();
   lane.post([&] {
-    joining = std::make_unique<member::Joining>(
-        lane, *connector, config, [&](auto result) { promise.set_value(std::move(result)); });
+    asking = begin(lane, *connector, [&](auto result) { promise.set_value(std::move(result)); });
   });
   auto result = promise.get_future().get();
   runtime.stop();
   if (!result) return fail(result.error().text);
-  return *std::move(result);
+  if constexpr (std::is_void_v<T>) {
+    return {};
+  } else {
+    return *std::move(result);
+  }
 }
 
 }  // namespace
@@ -192,7 +199,10 @@ base::Result<void, std::string> Server::boot(bool initialized) {
   env::log_info("bootstrapping cluster");
   member::Config config = config_.member;
   if (!initialized) {
-    auto asked = ask_others(config);
+    auto asked = ask_others<std::optional<member::RunningCluster>, member::Joining>(
+        [&config](env::Lane& lane, peer::Connector& connector, member::Joining::Done done) {
+          return std::make_unique<member::Joining>(lane, connector, config, std::move(done));
+        });
     if (!asked) {
       env::log_error("bootstrap failed", {{"error", asked.error()}});
       return fail(asked.error());
@@ -213,12 +223,27 @@ base::Result<void, std::string> Server::boot(bool initialized) {
   env::log_info("bootstrap successfully");
   env::log_info("starting etcd server",
                 {{"local-member-id", id}, {"local-server-version", member::kServerVersion.text()}});
+  if (initialized && config_.member.initial_corrupt_check) RETURN_IF_ERROR(check_initially());
   metrics_ = std::make_unique<api::GrpcMetrics>();
   member_->shared().metrics.collectables.push_back(&process_metrics_);
   for (std::size_t i = 0; i < lanes_.io.size(); i++) {
     io_.push_back(std::make_unique<IoLane>(member_->front(i), *metrics_, config_.http));
   }
   return {};
+}
+
+base::Result<void, std::string> Server::check_initially() {
+  auto checked = ask_others<void, member::InitialCheck>(
+      [this](env::Lane& lane, peer::Connector& connector, member::InitialCheck::Done done) {
+        return std::make_unique<member::InitialCheck>(
+            lane, connector,
+            member::InitialCheck::Start{.identity = member_->identity(),
+                                        .view = member_->shared().views.load(),
+                                        .patience = config_.member.request_timeout()},
+            std::move(done));
+      });
+  if (!checked) env::log_error("checkInitialHashKV failed", {{"error", checked.error()}});
+  return checked;
 }
 
 Server::IoLane& Server::lane_of(env::Stream& stream) {

@@ -55,6 +55,7 @@ class Server {
   base::Result<void, std::string> bind_metrics();
   base::Result<void, std::string> bind(const membership::Url& url, Port port);
   base::Result<void, std::string> boot(bool initialized);
+  base::Result<void, std::string> check_initially();
   void log_ready() const;
   IoLane& lane_of(env::Stream& stream);
   // Runs `work` on every io lane, then `done` on one of them.

@@ -265,6 +265,8 @@ Checked take_gates(const FlagValues& values, ServerConfig& config) {
   }
   config.member.lease_checkpoint = checkpoint;
   config.member.fast_lease_keep_alive = sides["FastLeaseKeepAlive"];
+  config.member.initial_corrupt_check = sides["InitialCorruptCheck"];
+  config.member.compact_hash_check = sides["CompactHashCheck"];
   return {};
 }
 
@@ -301,6 +303,8 @@ void take_progress_interval(const FlagValues& values, ServerConfig& config) {
 }
 
 void take_warnings(const FlagValues& values, member::Config& member) {
+  member.corrupt_check_time = values.duration("corrupt-check-time");
+  member.compact_hash_check_time = values.duration("compact-hash-check-time");
   member.warning_apply = values.duration("warning-apply-duration");
   const base::Duration unary = values.duration("warning-unary-request-duration");
   if (unary != base::Duration(0)) member.warning_unary_request = unary;  // 0 is the default

@@ -180,15 +180,30 @@ TEST(ServerConfig, RefusesInEtcdsWords) {
   }
 }
 
+TEST(ServerConfig, HowTheMembersDataIsCompared) {
+  const auto off = configure({})->member;
+  EXPECT_FALSE(off.initial_corrupt_check);
+  EXPECT_FALSE(off.compact_hash_check);
+  EXPECT_EQ(off.corrupt_check_time, base::Duration(0));
+  EXPECT_EQ(off.compact_hash_check_time, base::Seconds(60));
+  const auto on = configure({"--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true",
+                             "--corrupt-check-time=1h", "--compact-hash-check-time=2s"})
+                      ->member;
+  EXPECT_TRUE(on.initial_corrupt_check);
+  EXPECT_TRUE(on.compact_hash_check);
+  EXPECT_EQ(on.corrupt_check_time, base::Seconds(3600));
+  EXPECT_EQ(on.compact_hash_check_time, base::Seconds(2));
+}
+
 // What is not there yet is never taken in silence; what means nothing here is taken aloud.
 TEST(ServerConfig, SaysWhichFeaturesAreNotThere) {
   EXPECT_EQ(refusal({"--auto-tls"}), "auto-tls=true is not supported yet");
   EXPECT_EQ(refusal({"--auto-tls=false"}), "");
   EXPECT_EQ(refusal({"--cert-file=/a"}), "cert-file=/a is not supported yet");
   EXPECT_EQ(refusal({"--cert-file="}), "");
-  EXPECT_EQ(refusal({"--feature-gates=CompactHashCheck=true"}),
-            "feature-gates=CompactHashCheck=true is not supported yet");
-  EXPECT_EQ(refusal({"--feature-gates=CompactHashCheck=false"}), "");
+  EXPECT_EQ(refusal({"--feature-gates=PriorityRequest=true"}),
+            "feature-gates=PriorityRequest=true is not supported yet");
+  EXPECT_EQ(refusal({"--feature-gates=PriorityRequest=false"}), "");
   EXPECT_THAT(configure({"--memory-mlock"})->warnings,
               ElementsAre("--memory-mlock has no effect here"));
   EXPECT_THAT(configure({"--max-snapshots=5"})->warnings,

@@ -51,7 +51,6 @@ constexpr auto kNotYet = std::to_array<std::string_view>({
     "auth-token-ttl",
     "bcrypt-cost",
     "enable-distributed-tracing",
-    "corrupt-check-time",
     "downgrade-check-time",
     "metrics",
     "force-new-cluster",

@@ -1,0 +1,124 @@
+#include "member/keys_hasher.h"
+
+#include <optional>
+
+#include "base/crc32c.h"
+
+namespace keelson::member {
+namespace {
+
+constexpr std::size_t kKeysPerSlice = 20'000;  // some milliseconds of a worker
+
+base::Result<std::uint32_t, HashFailure> finish_bucket(base::RevisionHasher& hasher) {
+  auto hash = hasher.finish(base::crc32c(0, "key"));
+  if (!hash) return base::fail(HashFailure(mvcc::Errc::kUnreadable));
+  return *hash;
+}
+
+}  // namespace
+
+std::string_view describe(const HashFailure& failure) {
+  const auto* errc = std::get_if<mvcc::Errc>(&failure);
+  if (errc == nullptr) return "no answer in time";
+  switch (*errc) {
+    case mvcc::Errc::kCompacted:
+      return "mvcc: required revision has been compacted";
+    case mvcc::Errc::kFutureRevision:
+      return "mvcc: required revision is a future revision";
+    case mvcc::Errc::kUnreadable:
+      return "keelson: a stored record cannot be read on this member";
+    case mvcc::Errc::kKeyNotFound:
+    case mvcc::Errc::kLeaseNotFound:
+    case mvcc::Errc::kTooMuchMemory:
+      break;
+  }
+  CHECK_MSG(false, "not of a hash");
+}
+
+struct KeysHasher::Work {
+  std::shared_ptr<const View> view;
+  mvcc::HashCursor cursor;
+  std::unique_ptr<base::RevisionHasher> hasher;
+};
+
+KeysHasher::KeysHasher(Front& front, std::int64_t revision, Done done)
+    : front_(front), done_(std::move(done)), begun_(front.lane().clock().now()) {
+  begin(revision);
+}
+KeysHasher::~KeysHasher() { front_.forget(waiting_); }
+
+void KeysHasher::begin(std::int64_t revision) {
+  const auto view = front_.view();
+  if (view->compaction_hashes->expects(revision)) return await_compaction(revision);
+  if (const auto* known = view->compaction_hashes->find(revision)) {
+    return finish_soon(KeysHash{.view = view,
+                                .hash = known->hash,
+                                .revision = known->revision,
+                                .compact_revision = known->compact_revision});
+  }
+  auto cursor = mvcc::HashCursor::make(view->keys, revision);
+  if (!cursor) return finish_soon(base::fail(HashFailure(cursor.error())));
+  work_ = std::make_shared<Work>(
+      Work{.view = view, .cursor = *std::move(cursor), .hasher = view->reader->hasher()});
+  slice();
+}
+
+void KeysHasher::await_compaction(std::int64_t revision) {
+  waiting_ = front_.when(
+      [revision](const View& view) { return !view.compaction_hashes->expects(revision); },
+      std::nullopt,
+      [this, revision](auto view) {
+        waiting_ = 0;
+        if (!view) return finish(base::fail(HashFailure(view.error())));
+        begin(revision);
+      });
+}
+
+void KeysHasher::slice() {
+  waiting_ = front_.on_worker([this, work = work_]() -> base::Job {
+    if (!work->cursor.step(kKeysPerSlice, *work->hasher)) {
+      return [this] {
+        waiting_ = 0;
+        slice();
+      };
+    }
+    return [this, work, hash = finish_bucket(*work->hasher)] {
+      waiting_ = 0;
+      if (!hash) return finish(base::fail(hash.error()));
+      finish(KeysHash{.view = work->view,
+                      .hash = *hash,
+                      .revision = work->cursor.revision(),
+                      .compact_revision = work->cursor.compact_revision()});
+    };
+  });
+}
+
+void KeysHasher::finish(base::Result<KeysHash, HashFailure> result) {
+  if (result) {
+    front_.shared().metrics.hash_revision_seconds.observe(front_.lane().clock().now() - begun_);
+  }
+  std::exchange(done_, {})(std::move(result));
+}
+
+void KeysHasher::finish_soon(base::Result<KeysHash, HashFailure> result) {
+  waiting_ = front_.on_worker([this, result = std::move(result)]() mutable -> base::Job {
+    return [this, result = std::move(result)]() mutable {
+      waiting_ = 0;
+      finish(std::move(result));
+    };
+  });
+}
+
+base::Result<KeysHash, HashFailure> hash_keys(const std::shared_ptr<const View>& view) {
+  auto cursor = mvcc::HashCursor::make(view->keys, 0);
+  CHECK(cursor.ok());  // there always is a newest revision
+  const auto hasher = view->reader->hasher();
+  while (!cursor->step(kKeysPerSlice, *hasher)) continue;
+  ASSIGN_OR_RETURN(const std::uint32_t hash, finish_bucket(*hasher));
+  return KeysHash{.view = view,
+                  .hash = hash,
+                  .revision = cursor->revision(),
+                  .compact_revision = cursor->compact_revision()};
+}
+
+}  // namespace keelson::member
