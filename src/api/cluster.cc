@@ -149,7 +149,10 @@ class MemberPromoteCall : public ChangeCall<etcdserverpb::MemberPromoteRequest> 
     timer_ = 0;
     auto& front = context_.front;
     const auto now = front.lane().clock().now();
-    if (now >= end_) return refuse(member::Errc::kTimeout);
+    if (now >= end_) {
+      const bool nobody = front.progress().leader.load() == raft::kNone;
+      return refuse(nobody ? member::Errc::kNoLeader : member::Errc::kTimeout);
+    }
     const auto* leader = front.view()->roster->find(front.progress().leader.load());
     if (leader == nullptr || leader->id == front.identity().member_id) return ask_again();
     question_ = front.shared().peers->ask(

@@ -178,6 +178,7 @@ class Machine {
   struct Answer {
     bool done = false;
     std::string text;
+    std::optional<Errc> errc = std::nullopt;  // why a put failed
   };
   std::shared_ptr<Answer> put(const std::string& key, std::size_t lane = 0) {
     etcdserverpb::PutRequest request;
@@ -186,7 +187,12 @@ class Machine {
     auto answer = std::make_shared<Answer>();
     front(lane).lane().post([this, lane, answer, bytes = request.SerializeAsString()] {
       front(lane).propose(kPutField, bytes, [answer](base::Result<Reply, Failure> reply) {
-        *answer = {true, reply ? fmt::format("{}", reply->revision) : "failed"};
+        if (reply) {
+          *answer = {true, fmt::format("{}", reply->revision)};
+        } else {
+          const auto* errc = std::get_if<Errc>(&reply.error());
+          *answer = {true, "failed", errc == nullptr ? std::nullopt : std::optional(*errc)};
+        }
       });
     });
     return answer;
@@ -221,6 +227,17 @@ class Machine {
     return answer;
   }
   Disk& disk() { return host_.disk(); }
+  // The raft lane does nothing for so long, as if it waited for a CPU.
+  void hold_up_raft(base::Duration duration) {
+    host_.lane("raft").post([this, duration] {
+      const auto end = host_.clock().now() + duration;
+      const auto file = host_.disk().open("/held-up", env::OpenMode::kCreate).value();
+      for (std::uint64_t at = 0; host_.clock().now() < end; at++) {
+        ASSERT_TRUE(file->write_at(at % 100, "x").ok());
+        ASSERT_TRUE(file->sync().ok());
+      }
+    });
+  }
   std::shared_ptr<Answer> grant(lease::LeaseId id, std::int64_t ttl) {
     etcdserverpb::LeaseGrantRequest request;
     request.set_id(id);
@@ -519,6 +536,62 @@ TEST_P(ClusterTest, LeasesAreAskedOfTheLeader) {
   EXPECT_EQ(wait(other_than(follower).time_to_live(7)), "19 of 20");
   world_.run_for(Seconds(25));
   EXPECT_EQ(wait(follower.renew(7)), "0") << "nobody renewed it";
+}
+
+// Whoever stood still may have been overtaken, and must not answer for what the new leader counts.
+TEST_P(ClusterTest, AfterAStandstillALeaderProvesItselfBeforeItRenewsALease) {
+  Machine& old = *leader();
+  ASSERT_EQ(wait(old.grant(7, 20)), "granted");
+  old.hold_up_raft(Seconds(1));
+  EXPECT_EQ(wait(old.renew(7)), "20") << "it led on, or asked who leads";
+  ASSERT_TRUE(world_.run_until([&] { return leader() != nullptr; }, Seconds(20)));
+  Machine& held_up = *leader();
+  Machine& other = other_than(held_up);
+  for (const auto& machine : machines_) {
+    if (machine.get() != &held_up) world_.cut_both(held_up.name(), machine->name());
+  }
+  held_up.hold_up_raft(Seconds(5));
+  world_.run_for(Seconds(5));
+  ASSERT_NE(leader(), &held_up);
+  ASSERT_TRUE(held_up.leads()) << "as far as it knows";
+  const auto answer = held_up.renew(7);
+  world_.run_for(Seconds(4));
+  EXPECT_FALSE(answer->done) << "renewed by one that does not lead: " << answer->text;
+  world_.heal_all();
+  EXPECT_EQ(wait(answer), "20");
+  EXPECT_EQ(wait(other.time_to_live(7)), "19 of 20");
+}
+
+// What a follower says of a request that its leader took with it depends on who leads at last.
+// api.md 7.3
+TEST_P(ClusterTest, ARequestThatIsLostSaysWhatIsKnownOfIt) {
+  Machine& old = *leader();
+  Machine& asked = other_than(old);
+  world_.run_for(Seconds(1));
+  world_.cut(asked.name(), old.name());
+  const auto answer = asked.put("lost");
+  world_.run_for(Milliseconds(10));
+  old.kill(Disk::Crash::kLoseUnsynced);
+  world_.heal_all();
+  old.start_again();
+  ASSERT_EQ(wait(answer), "failed");
+  Machine* now = leader();
+  ASSERT_NE(now, nullptr);
+  const Errc expected = now == &asked ? Errc::kTimeoutLeaderFailure
+                        : now == &old ? Errc::kTimeoutConnectionLost
+                                      : Errc::kTimeout;
+  EXPECT_EQ(answer->errc, expected) << now->name();
+  // Without anybody to hand it to.
+  for (const auto& machine : machines_) {
+    if (machine.get() != &asked) world_.cut_both(asked.name(), machine->name());
+  }
+  world_.run_for(Seconds(5));
+  const auto unheard = asked.put("unheard");
+  ASSERT_EQ(wait(unheard), "failed");
+  EXPECT_EQ(unheard->errc, Errc::kContextDeadline);
+  world_.heal_all();
+  world_.run_for(Seconds(10));
+  EXPECT_EQ(read(asked), "1") << "neither was made";
 }
 
 TEST_P(ClusterTest, WithoutALeaderNobodyAnswersForLeases) {

@@ -103,8 +103,17 @@ std::optional<Front::Waiting> Front::take(Ticket ticket) {
 }
 
 void Front::forget(Ticket ticket) {
-  if (ticket == 0 || !take(ticket)) return;
+  if (ticket == 0) return;
+  const auto waiting = take(ticket);
+  if (!waiting) return;
+  withdraw(ticket, *waiting);
   std::erase_if(conditions_, [ticket](const Condition& one) { return one.ticket == ticket; });
+}
+
+// A proposal that nobody waits for must not be made once there is a leader.
+void Front::withdraw(Ticket ticket, const Waiting& waiting) {
+  if (!std::holds_alternative<ReplyJob>(waiting.done) || stopped_) return;
+  MAYBE(ask_raft(Withdraw{ticket}));
 }
 
 void Front::fail(Ticket ticket, Errc errc) {
@@ -158,22 +167,45 @@ void Front::on_timer() {
     std::pop_heap(dues_.begin(), dues_.end(), std::greater<>());
     dues_.pop_back();
     const auto it = waiting_.find(ticket);
-    if (it == waiting_.end()) continue;
+    if (it == waiting_.end() || it->second.confirmed) continue;
     std::erase_if(conditions_, [ticket](const Condition& one) { return one.ticket == ticket; });
+    withdraw(ticket, it->second);
     fail(ticket, timeout_of(it->second));
   }
   arm_timer();
 }
 
-Errc Front::timeout_of(const Waiting& waiting) const {
-  if (std::holds_alternative<ReplyJob>(waiting.done)) {
-    if (leader_ == raft::kNone) return Errc::kContextDeadline;  // it was never handed to raft
-    const auto before = 2 * shared_.config.election_timeout();
-    if (led_since_ && waiting.since < *led_since_ && waiting.since >= *led_since_ - before) {
-      return Errc::kTimeoutLeaderFailure;
-    }
-    return Errc::kTimeout;
+// api.md 7.3
+Errc Front::proposal_timeout(base::TimePoint since) {
+  // Nobody has led since: it was never handed to raft.
+  const bool handed = leader_ != raft::kNone || (leader_lost_at_ && since < *leader_lost_at_);
+  if (!handed) return Errc::kContextDeadline;
+  const auto before = 2 * shared_.config.election_timeout();
+  if (elected_at_ && since < *elected_at_ && since > *elected_at_ - before) {
+    return Errc::kTimeoutLeaderFailure;
   }
+  const bool is_connected = leader_ == raft::kNone || connected_since(since);
+  return is_connected ? Errc::kTimeout : Errc::kTimeoutConnectionLost;
+}
+
+// To the leader; leading, to a quorum of the members, learners counted among them.
+bool Front::connected_since(base::TimePoint since) {
+  if (!shared_.active_since) return true;
+  const auto connected = [&](raft::NodeId id) {
+    const auto active = shared_.active_since(id);
+    return active && *active < since;
+  };
+  const raft::NodeId self = shared_.identity.member_id;
+  if (leader_ != self) return connected(leader_);
+  const auto& members = view()->roster->members;
+  const auto count = std::count_if(members.begin(), members.end(), [&](const auto& member) {
+    return member.id == self || connected(member.id);
+  });
+  return static_cast<std::size_t>(count) >= members.size() / 2 + 1;
+}
+
+Errc Front::timeout_of(const Waiting& waiting) {
+  if (std::holds_alternative<ReplyJob>(waiting.done)) return proposal_timeout(waiting.since);
   if (std::holds_alternative<ViewJob>(waiting.done)) {
     const bool reading = waiting.lease == lease::kNoLease;
     return reading ? Errc::kTimeout : Errc::kTimeoutApplied;
@@ -266,10 +298,12 @@ void Front::on(const ProposalRefused& message) { fail(message.ticket, message.er
 
 void Front::on(const LeaderNotice& message) {
   const bool newly_known = message.leader != raft::kNone && message.leader != leader_;
+  if (message.leader == raft::kNone && leader_ != raft::kNone) {
+    leader_lost_at_ = lane_.clock().now();
+  }
   leader_ = message.leader;
-  if (leader_ != shared_.identity.member_id) led_since_.reset();
   if (!newly_known) return;
-  if (leader_ == shared_.identity.member_id) led_since_ = lane_.clock().now();
+  if (leader_ == shared_.identity.member_id) elected_at_ = lane_.clock().now();
   // Reads of a member that just started were asked of nobody: raft may hear of them again.
   if (!std::exchange(had_leader_, true)) {
     if (!round_.empty()) send_read_index();
@@ -323,6 +357,9 @@ void Front::on(const ReadIndexAnswer& message) {
   if (message.context != round_context_ || round_.empty()) return;
   lane_.cancel(round_timer_);
   for (const Ticket ticket : std::exchange(round_, {})) {
+    const auto it = waiting_.find(ticket);
+    if (it == waiting_.end()) continue;
+    it->second.confirmed = true;  // from here on it waits for apply, however long
     const raft::Index index = message.index;
     conditions_.push_back({.ticket = ticket, .ready = [index](const View& view) {
                              return view.applied_index >= index;

@@ -179,6 +179,7 @@ class Front {
     bool asked_again = false;                // of a renewal: apply has caught up meanwhile
     bool here_only = false;                  // of a question about a lease: not passed on
     bool keys = false;                       // likewise: its keys too
+    bool confirmed = false;                  // of a read: its index is known, only apply lags
   };
   struct Condition {
     Ticket ticket;
@@ -213,7 +214,10 @@ class Front {
   void drop_past_dues();
   void arm_timer();
   void on_timer();
-  Errc timeout_of(const Waiting& waiting) const;
+  Errc timeout_of(const Waiting& waiting);
+  Errc proposal_timeout(base::TimePoint since);
+  bool connected_since(base::TimePoint since);
+  void withdraw(Ticket ticket, const Waiting& waiting);
   bool ask_raft(FrontRequest request);
   Ticket begin_renewal(lease::LeaseId id, bool here_only, RenewJob done);
   Ticket begin_time_to_live(lease::LeaseId id, bool here_only, bool keys, TimeToLiveJob done);
@@ -256,8 +260,9 @@ class Front {
   std::unique_ptr<LeaseForwarder> forwarder_;  // made when it is first needed
 
   raft::NodeId leader_ = raft::kNone;
-  bool had_leader_ = false;                   // there was a leader in this life
-  std::optional<base::TimePoint> led_since_;  // this member leads since then
+  bool had_leader_ = false;  // there was a leader in this life
+  std::optional<base::TimePoint> leader_lost_at_;
+  std::optional<base::TimePoint> elected_at_;  // this member; the last time
 
   env::Channel<FrontMessage> inbox_;  // last: its jobs use the rest
 };

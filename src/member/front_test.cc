@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "env/simulated/world.h"
 
 namespace keelson::member {
@@ -40,6 +42,7 @@ class FrontTest : public ::testing::Test {
     auto view = std::make_shared<View>();
     view->applied_index = applied;
     view->linearizable = linearizable;
+    view->roster = roster_;
     shared_.progress.applied = applied;
     shared_.views.publish(std::move(view));
   }
@@ -103,6 +106,14 @@ class FrontTest : public ::testing::Test {
 
   env::simulated::World world_{1};
   env::Lane& lane_;
+  // This member, two others, and a learner.
+  const std::shared_ptr<const membership::Roster> roster_ = [] {
+    auto roster = std::make_shared<membership::Roster>();
+    for (const raft::NodeId id : {kSelf, std::uint64_t{8}, std::uint64_t{9}, std::uint64_t{10}}) {
+      roster->members.push_back({.id = id, .is_learner = id == 10});
+    }
+    return roster;
+  }();
   Shared shared_;
   std::vector<FrontRequest> requests_;  // that reached the raft lane
   std::vector<std::string> heard_;
@@ -221,6 +232,75 @@ TEST_F(FrontTest, AProposalTimesOutAndSaysWhy) {
       << "the leader before it may have lost the request";
 }
 
+// The members 7 (this one), 8 and 9, and a learner; `active`: since when each is. api.md 7.3
+TEST_F(FrontTest, AProposalThatTimesOutSaysWhetherAConnectionWasLost) {
+  using Active = std::map<raft::NodeId, Seconds>;  // after the request; negative: before it
+  struct Row {
+    const char* sentence;
+    raft::NodeId leader;
+    Active active;
+    Errc errc;
+  };
+  const Row rows[] = {
+      {"connected to the leader all the time", 9, {{9, Seconds(-3)}}, Errc::kTimeout},
+      {"not connected to the leader", 9, {{8, Seconds(-3)}}, Errc::kTimeoutConnectionLost},
+      {"connected to it again", 9, {{9, Seconds(1)}}, Errc::kTimeoutConnectionLost},
+      {"leads, and was connected to a quorum: a learner counts as etcd counts it",
+       kSelf,
+       {{8, Seconds(-3)}, {10, Seconds(-3)}},
+       Errc::kTimeout},
+      {"leads, and was connected to less than a quorum of four",
+       kSelf,
+       {{8, Seconds(-3)}},
+       Errc::kTimeoutConnectionLost},
+      {"leads, and a quorum is there since after the request",
+       kSelf,
+       {{8, Seconds(-3)}, {9, Seconds(1)}},
+       Errc::kTimeoutConnectionLost},
+      {"nobody leads any more, so it says no more", raft::kNone, {}, Errc::kTimeout},
+  };
+  for (const Row& row : rows) {
+    heard_.clear();
+    leader(row.leader == raft::kNone ? 9 : row.leader);
+    world_.run_for(Seconds(10));
+    const auto asked_at = lane_.clock().now();
+    shared_.active_since = [&](raft::NodeId id) -> std::optional<base::TimePoint> {
+      const auto found = row.active.find(id);
+      if (found == row.active.end()) return std::nullopt;
+      return asked_at + found->second;
+    };
+    propose();
+    world_.run_for(Seconds(3));
+    if (row.leader == raft::kNone) leader(raft::kNone);
+    world_.run_for(Seconds(5));
+    EXPECT_EQ(heard_, std::vector{text(row.errc)}) << row.sentence;
+    leader(raft::kNone);
+  }
+}
+
+// Which leader lost it matters, not who leads at the end.
+TEST_F(FrontTest, AFailureOfTheLeaderBeforeIsNamedThoughThisOneLedInVain) {
+  leader(9);
+  propose();
+  world_.run_for(Seconds(1));
+  leader(kSelf);
+  world_.run_for(Seconds(1));
+  leader(8);
+  world_.run_for(Seconds(6));
+  EXPECT_EQ(heard_, std::vector{text(Errc::kTimeoutLeaderFailure)});
+}
+
+TEST_F(FrontTest, WhatIsGivenUpOnIsNotProposedLater) {
+  const Ticket forgotten = propose();
+  const Ticket timed_out = propose();
+  on_lane([&] { front().forget(forgotten); });
+  world_.run_for(Seconds(8));
+  const auto withdrawn = asked<Withdraw>();
+  ASSERT_EQ(withdrawn.size(), 2u);
+  EXPECT_EQ(withdrawn[0].ticket, forgotten);
+  EXPECT_EQ(withdrawn[1].ticket, timed_out);
+}
+
 TEST_F(FrontTest, ABarrierOfALinearizableViewAsksNobody) {
   publish(3, true);
   on_lane([&] { front().barrier(view()); });
@@ -300,6 +380,18 @@ TEST_F(FrontTest, ABarrierTimesOut) {
   EXPECT_TRUE(heard_.empty());
   world_.run_for(Milliseconds(200));
   EXPECT_EQ(heard_, std::vector{text(Errc::kTimeout)});
+}
+
+TEST_F(FrontTest, ABarrierThatOnlyWaitsForApplyKnowsNoTimeout) {
+  on_lane([&] { front().barrier(view()); });
+  settle();
+  front().inbox().push_always(
+      ReadIndexAnswer{.context = asked<ReadIndexRequest>()[0].context, .index = 2});
+  world_.run_for(Seconds(60));
+  EXPECT_TRUE(heard_.empty());
+  apply(2);
+  settle();
+  EXPECT_EQ(heard_, std::vector<std::string>{"view 2"});
 }
 
 TEST_F(FrontTest, AConditionIsLookedAtAfterEveryBatchUntilItsPatienceEnds) {

@@ -102,6 +102,7 @@ void Member::wire(Booted booted, env::FileSystem& files, env::Network& network,
       *lanes_.io.front(), shared_, network,
       Peers::Inboxes{.messages = from_peers_.get(), .proposals = proposals_from_peers_.get()});
   shared_.peers = peers_.get();
+  shared_.active_since = [this](raft::NodeId id) { return peers_->transport().active_since(id); };
   raft_->connect(&log_->inbox(), &applier_->inbox(), peers_.get());
   log_->connect(&applier_->inbox());
   applier_->connect(&store_->inbox(),

@@ -33,6 +33,10 @@ struct Proposal {
   Ticket ticket = 0;  // told if the core drops it; 0: nobody asks
   std::uint32_t front = 0;
 };
+// Whoever asked for this proposal has given up: if it still waits for a leader, it is not proposed.
+struct Withdraw {
+  Ticket ticket = 0;
+};
 struct ReadIndexRequest {
   std::uint32_t front = 0;
   std::uint64_t context = 0;  // comes back with the index
@@ -63,7 +67,7 @@ struct AskProgress {
 struct TransferLeader {
   raft::NodeId to = raft::kNone;
 };
-using FrontRequest = std::variant<Proposal, ReadIndexRequest, RenewLease, AskTimeToLive,
+using FrontRequest = std::variant<Proposal, Withdraw, ReadIndexRequest, RenewLease, AskTimeToLive,
                                   AskLeaseEnds, AskProgress, TransferLeader>;
 
 // --- to RaftDriver, from the other lanes. Answers to what it asked for, so their number is

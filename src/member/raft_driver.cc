@@ -40,6 +40,9 @@ constexpr base::Duration kPeersPollInterval = base::Milliseconds(50);
 constexpr int kPeersPolls = 100;
 // A member that was removed stays so long, to tell the others how far it is.
 constexpr base::Duration kRemovedDelay = base::Seconds(1);
+// Between two ticks: beyond it another may lead by now. api.md 4.1
+constexpr int kStandstillTicks = 3;
+constexpr base::Duration kDoubtRetry = base::Milliseconds(500);
 constexpr std::size_t kCheckpointsPerScan = 1000;
 constexpr base::Duration kCheckpointInterval = base::Seconds(300);
 
@@ -94,6 +97,7 @@ void RaftDriver::connect(env::Channel<AppendWork>* log, env::Channel<ApplyWork>*
 }
 
 void RaftDriver::start() {
+  ticked_at_ = lane_.clock().now();
   lane_.after(shared_.config.tick, [this] { tick(); });
   lane_.after(kLeaseScanInterval, [this] { scan_leases(); });
   follow_members();
@@ -120,6 +124,8 @@ void RaftDriver::stop() {
 
 void RaftDriver::tick() {
   if (stopped_) return;
+  note_standstill();
+  ticked_at_ = lane_.clock().now();
   node_.tick();
   pump();
   lane_.after(shared_.config.tick, [this] { tick(); });
@@ -181,6 +187,12 @@ void RaftDriver::flush_proposals() {
   for (const Proposal& proposal : proposals) entries.push_back(proposal.entry);
   if (node_.propose(std::move(entries))) return;
   for (const Proposal& proposal : proposals) refuse(proposal, Errc::kProposalDropped);
+}
+
+void RaftDriver::on(const Withdraw& request) {
+  const auto is_it = [&](const Proposal& proposal) { return proposal.ticket == request.ticket; };
+  std::erase_if(gathered_, is_it);
+  std::erase_if(without_leader_, is_it);
 }
 
 void RaftDriver::on(const ReadIndexRequest& request) { node_.read_index(read_context(request)); }
@@ -266,6 +278,7 @@ void RaftDriver::deliver(std::vector<raft::Message> messages) {
 
 void RaftDriver::pump() {
   while (node_.has_ready()) hand_out(node_.take_ready());
+  if (doubted_term_ && !(leads() && node_.term() == *doubted_term_)) end_doubt();
   if (shared_.on_raft) shared_.on_raft(node_);
   send_gathered();
 }
@@ -361,7 +374,9 @@ void RaftDriver::answer_read(const raft::ReadState& read) {
   if (read.context.size() != sizeof context) return;
   std::memcpy(context.data(), read.context.data(), sizeof context);
   const auto [member, life, front, of_front] = context;
-  if (member != node_.id() || life != life_ || front >= shared_.fronts.size()) return;
+  if (member != node_.id() || life != life_) return;
+  if (front == kNoWaitingLane && of_front == doubts_) return end_doubt();
+  if (front >= shared_.fronts.size()) return;
   shared_.fronts[front]->inbox().push_always(
       ReadIndexAnswer{.context = of_front, .index = read.index});
 }
@@ -445,7 +460,8 @@ void RaftDriver::promote_leases() {
 
 void RaftDriver::scan_leases() {
   if (stopped_) return;
-  const bool more = deadlines_.leading() && end_leases();
+  note_standstill();
+  const bool more = deadlines_.leading() && !doubted_term_ && end_leases();
   lane_.after(more ? kBusyScanInterval : kLeaseScanInterval, [this] { scan_leases(); });
 }
 
@@ -477,7 +493,33 @@ void RaftDriver::propose_checkpoints(const std::vector<lease::DeadlineQueue::Due
   propose_own(std::move(request));
 }
 
+void RaftDriver::note_standstill() {
+  if (!leads() || alone_) return;
+  const auto now = lane_.clock().now();
+  const bool stood_still = now - ticked_at_ > kStandstillTicks * shared_.config.tick;
+  const bool is_unanswered = doubted_term_ && now - doubted_at_ >= kDoubtRetry;
+  if (is_unanswered || (stood_still && !doubted_term_)) ask_whether_leading();
+}
+
+// Without a quorum that answers it does not lead for long.
+void RaftDriver::ask_whether_leading() {
+  doubted_term_ = node_.term();
+  doubted_at_ = lane_.clock().now();
+  node_.read_index(read_context({.front = kNoWaitingLane, .context = ++doubts_}));
+}
+
+// It leads, or does not: the deadlines say which.
+void RaftDriver::end_doubt() {
+  doubted_term_.reset();
+  for (const RenewLease& each : std::exchange(doubted_renewals_, {})) answer_renewal(each);
+}
+
 void RaftDriver::on(const RenewLease& request) {
+  note_standstill();
+  doubted_term_ ? doubted_renewals_.push_back(request) : answer_renewal(request);
+}
+
+void RaftDriver::answer_renewal(const RenewLease& request) {
   RenewAnswer answer{.ticket = request.ticket, .answer = Errc::kNotPrimaryLessor};
   if (deadlines_.leading()) {
     auto renewed = deadlines_.renew(request.id, lane_.clock().now());

@@ -14,6 +14,9 @@
 //       Front's timeout answers.
 //   D2  Only this lane touches the node, its storage and the deadlines.
 //   D3  The entries in memory are bounded in number and bytes behind what is applied.
+//   D4  After a standstill of more than three ticks no lease is renewed or ended before a quorum
+//   has
+//       confirmed that this member still leads.
 //
 // A single voter campaigns as soon as its log is loaded and applied: there is nobody to wait for.
 #pragma once
@@ -21,6 +24,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/containers.h"
@@ -69,6 +73,7 @@ class RaftDriver {
 
  private:
   void on(Proposal request);
+  void on(const Withdraw& request);
   void on(const ReadIndexRequest& request);
   void on(const RenewLease& request);
   void on(const AskTimeToLive& request);
@@ -101,6 +106,11 @@ class RaftDriver {
   void trim_log();
 
   bool leads() const { return node_.role() == raft::Role::kLeader; }
+  // After a standstill this member may believe that it leads when another does.
+  void note_standstill();
+  void ask_whether_leading();
+  void end_doubt();
+  void answer_renewal(const RenewLease& request);
   void promote_leases();
   void scan_leases();
   bool end_leases();
@@ -134,6 +144,13 @@ class RaftDriver {
   raft::Index applied_ = 0;
   bool only_voter_ = false;
   bool alone_ = false;  // ... and no learner either
+
+  base::TimePoint ticked_at_;
+  // Set from a standstill until a quorum has confirmed that this member leads in that term.
+  std::optional<raft::Term> doubted_term_;
+  std::uint64_t doubts_ = 0;
+  base::TimePoint doubted_at_;
+  std::vector<RenewLease> doubted_renewals_;  // bounded by what the Fronts let wait
 
   lease::DeadlineQueue deadlines_;
   raft::Index promoted_at_ = 0;  // lease changes up to here were in the promote

@@ -166,6 +166,18 @@ TEST_F(RaftDriverTest, ProposalsWaitForALeaderInTheirOrder) {
   EXPECT_EQ(applied_[2].data.view(), "b");
 }
 
+TEST_F(RaftDriverTest, AProposalThatIsWithdrawnIsNotMadeOnceThereIsALeader) {
+  hold_syncs_ = true;
+  start();
+  propose("a", 1);
+  propose("b", 2);
+  ASSERT_TRUE(shared_.to_raft->push(Withdraw{1}));
+  settle();
+  sync_held();
+  ASSERT_EQ(applied_.size(), 2u);
+  EXPECT_EQ(applied_[1].data.view(), "b");
+}
+
 TEST_F(RaftDriverTest, ACommitThatMovesAloneRidesWithTheNextAppend) {
   start();
   propose("a");

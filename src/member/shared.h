@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -66,6 +67,9 @@ struct Shared {
   std::vector<env::Lane*> workers;
   Applier* applier = nullptr;
   Peers* peers = nullptr;
+  // Since when messages to or from that member get through; nullopt if they do not. From any lane;
+  // set before the lanes run, where there are others.
+  std::function<std::optional<base::TimePoint>(raft::NodeId)> active_since;
   env::Lane* log_lane = nullptr;
   env::Lane* apply_lane = nullptr;
   env::Lane* store_lane = nullptr;
