@@ -18,7 +18,8 @@
 //   on. P4  A snapshot of the log at S is asked for only once a synced checkpoint >= S is known
 //   (D7).
 //
-// Compaction goes on in slices between batches of entries, by turns, one job each.
+// Compaction goes on in slices between batches of entries, by turns, one job each, and rests after
+// each slice.
 #pragma once
 
 #include <deque>
@@ -100,6 +101,7 @@ class Applier {
   void tell_of_snapshot();
   void forget_retired();
   void compact_slice();
+  void rest_from_compaction();
   base::TimePoint apply_entry(const raft::Entry& entry, base::TimePoint at);
   void compaction_ended(base::TimePoint now);
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
@@ -119,6 +121,7 @@ class Applier {
   std::deque<ApplyWork> queue_;
   bool run_scheduled_ = false;
   bool compact_is_next_ = false;
+  env::TimerId compact_rest_ = 0;  // runs until the next slice
   bool freeing_ = false;
   bool stopped_ = false;
   bool installing_ = false;  // the store lane has it; nothing is applied meanwhile

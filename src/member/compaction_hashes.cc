@@ -11,8 +11,10 @@
 namespace keelson::member {
 namespace {
 
-constexpr std::size_t kHashesMax = 10;       // etcd's
-constexpr std::size_t kKeysPerSlice = 5000;  // a millisecond of a worker or two
+constexpr std::size_t kHashesMax = 10;  // etcd's
+// Some 300 us of a worker, which then rests: whoever waits for the core has it next.
+constexpr std::size_t kKeysPerSlice = 1000;
+constexpr base::Duration kRest = std::chrono::microseconds(600);
 
 }  // namespace
 
@@ -28,6 +30,7 @@ bool CompactionHashes::expects(std::int64_t revision) const {
 }
 
 struct CompactionHasher::Work {
+  env::Lane& worker;
   std::shared_ptr<const View> view;  // what the cursor walks
   mvcc::HashCursor cursor;
   std::unique_ptr<base::RevisionHasher> hasher;
@@ -53,17 +56,19 @@ void CompactionHasher::begin(std::shared_ptr<const View> view, std::int64_t floo
   CHECK(cursor.ok());  // a compaction was allowed there
   auto hasher = view->reader->hasher();
   auto work = std::make_shared<Work>(
-      Work{.view = std::move(view),
+      Work{.worker = shared_.any_worker(),
+           .view = std::move(view),
            .cursor = *std::move(cursor),
            .hasher = std::move(hasher),
            .hash = {.revision = revision, .compact_revision = floor_before}});
-  shared_.any_worker().post([this, work = std::move(work)]() mutable { slice(std::move(work)); });
+  env::Lane& worker = work->worker;
+  worker.post([this, work = std::move(work)]() mutable { slice(std::move(work)); });
 }
 
 void CompactionHasher::slice(std::shared_ptr<Work> work) {
   if (!work->cursor.step(kKeysPerSlice, *work->hasher)) {
-    // Others wait for this worker too.
-    shared_.any_worker().post([this, work = std::move(work)]() mutable { slice(std::move(work)); });
+    env::Lane& worker = work->worker;
+    worker.after(kRest, [this, work = std::move(work)]() mutable { slice(std::move(work)); });
     return;
   }
   auto hash = work->hasher->finish(base::crc32c(0, "key"));

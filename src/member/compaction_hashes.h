@@ -1,9 +1,9 @@
 // Hashes of compactions: what etcd sums while it compacts, and answers to HashKV of exactly that
 // revision afterwards, though it has been compacted since. Members compare them. formats.md 5.7.
 //
-// A compaction at R is hashed from the View that shows its floor and has dropped nothing yet, by
-// workers, in slices; until that is done the View is held. Only one whose predecessor was finished
-// counts: then its hash covers all since the last one.
+// A compaction at R is hashed from the View that shows its floor and has dropped nothing yet, by a
+// worker, in slices with rests between them; until that is done the View is held. Only one whose
+// predecessor was finished counts: then its hash covers all since the last one.
 #pragma once
 
 #include <cstdint>

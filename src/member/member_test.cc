@@ -347,6 +347,22 @@ TEST_F(MemberTest, AHeldViewKeepsItsRevisionAcrossCompactionAndCollection) {
   EXPECT_EQ(all(*view(), 5), "error 0") << "kCompacted for whoever asks now";
 }
 
+// With rests of half a millisecond, 400 keys at a time, and entries in between.
+TEST_F(MemberTest, ACompactionRestsBetweenItsSlices) {
+  start();
+  constexpr int kKeys = 4000;
+  for (int i = 0; i < 2 * kKeys; i++) put("k" + std::to_string(i % kKeys), "v");
+  ASSERT_NE(compact(2 * kKeys), "failed");
+  const auto begun = host_.clock().now();
+  int answered = 0;
+  while (view()->compacting) {
+    ASSERT_NE(put("other", "v"), "failed");
+    answered++;
+  }
+  EXPECT_GE(host_.clock().now() - begun, Milliseconds(kKeys / 400 / 2 - 1));
+  EXPECT_GT(answered, 1);
+}
+
 // A View that is newest for long must not keep what was collected, neither on disk nor in memory.
 TEST_F(MemberTest, WhatCollectionFreedIsGoneThoughNobodyWrites) {
   config_.store.segment_bytes = 4096;

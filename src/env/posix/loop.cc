@@ -23,6 +23,9 @@ thread_local const Loop* current_loop = nullptr;
 constexpr base::Duration kSleepMax = base::Seconds(1);
 constexpr std::uint64_t kLoneEventsPerPoll = 8;
 constexpr int kBackgroundNice = 5;  // a third of the weight
+// A thread that wakes where one runs may wait until a tick of the kernel, milliseconds, whatever
+// their weights: background threads ask more often whether one does.
+constexpr base::Duration kBackgroundBurst = std::chrono::microseconds(100);
 constexpr int kLooksPerTime = 16;
 constexpr std::uint32_t kAwakeInVainMax = 7;
 
@@ -246,6 +249,7 @@ void Loop::sleep(base::Duration at_most) {
   in_reactor_ = false;
   woken_.wait_for(lock, at_most, [this] { return !sleeping_ || stopping_; });
   sleeping_ = false;
+  burst_began_ = clock_.now();
 }
 
 // Where there is.
@@ -332,6 +336,13 @@ void Loop::execute(LoopLane* lane, base::Job job) {
   job();
   job = nullptr;  // what it owned goes in its lane too
   current_lane_ = nullptr;
+  if (background_) let_others_run();
+}
+
+void Loop::let_others_run() {
+  if (clock_.now() - burst_began_ < kBackgroundBurst) return;
+  ::sched_yield();
+  burst_began_ = clock_.now();
 }
 
 void LoopLane::post(base::Job job) { loop_.post(this, std::move(job)); }

@@ -141,10 +141,12 @@ class Loop {
   void run_hooks();
   bool may_sleep();
   void execute(LoopLane* lane, base::Job job);
+  void let_others_run();
   base::Duration until_next_timer() const;
 
   const std::string name_;
   bool background_ = true;
+  base::TimePoint burst_began_;  // in the background: it slept, or let others run
   Clock& clock_;
   std::unique_ptr<boost::asio::io_context> io_;
   std::unique_ptr<Reactor> reactor_;
