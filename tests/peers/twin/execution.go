@@ -61,6 +61,10 @@ type execution struct {
 	compacting      bool           // a compaction may be deleting in the background
 	leases          map[int64]bool
 
+	ctx           context.Context
+	crew          *crew // of the subject; nil: it is one member
+	referenceDoor int   // the member that tells the subject's watcher of everything
+
 	watchers          []*watcher
 	controls          map[int]int // answers taken so far, by stream
 	halfClosed        map[int]bool
@@ -71,7 +75,7 @@ type execution struct {
 type stopped struct{ found *Difference }
 
 func newExecution(oracle, subject *side, asked services) *execution {
-	return &execution{sides: [2]*side{oracle, subject}, asked: asked, revision: 1, compacted: -1,
+	return &execution{sides: [2]*side{oracle, subject}, crew: subject.crew, asked: asked, revision: 1, compacted: -1,
 		seen: map[string]int{}, leases: map[int64]bool{}, hurried: map[int64]bool{}, controls: map[int]int{}, halfClosed: map[int]bool{}}
 }
 
@@ -223,10 +227,35 @@ func (x *execution) do(a action) answer {
 	if r, ok := a.request.(*pb.HashKVRequest); ok && x.hurried[r.Revision] {
 		return answer{}
 	}
+	if x.crew != nil && !x.enter(a) {
+		return answer{}
+	}
 	x.done = append(x.done, a)
 	if x.trace != nil {
 		x.trace(a.String())
 	}
+	got, found := x.attempt(a)
+	if found != nil && !x.explained(a, found) {
+		panic(stopped{found})
+	}
+	return got
+}
+
+// attempt executes an action; a difference is returned.
+func (x *execution) attempt(a action) (got answer, found *Difference) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			difference, ok := problem.(stopped)
+			if !ok {
+				panic(problem)
+			}
+			found = difference.found
+		}
+	}()
+	return x.perform(a), nil
+}
+
+func (x *execution) perform(a action) answer {
 	switch a.kind {
 	case "call":
 		return x.call(a)
@@ -275,7 +304,14 @@ func (x *execution) watch(a action) {
 }
 
 func (x *execution) compared(a action, do func(*side) answer) answer {
-	answers := x.askBoth(do)
+	answers := x.askBothAmid(a, do)
+	if x.crew != nil {
+		x.crew.tell("m%d  %s: %s", x.sides[1].at, short(a.String()), short(answers[1].String()))
+		var settled bool
+		if answers[1], settled = x.know(a, do, answers); settled {
+			return answers[0]
+		}
+	}
 	x.compare(a, answers)
 	x.learn(a, answers[0])
 	return answers[0]
@@ -294,7 +330,19 @@ func (x *execution) call(a action) answer {
 		if r.Revision == x.compacted || x.revision == x.compacted {
 			x.awaitCompaction()
 		}
+		if x.crew != nil {
+			if _, kept := x.hurried[r.Revision]; kept || x.revision == x.compacted {
+				return answer{} // a compaction's own hash is kept in memory: a member that was killed has it no more
+			}
+			x.ownHashes(x.sides[1].offsets.there(r.Revision))
+			if x.crew.count["offsets"] > 0 {
+				return answer{}
+			}
+		}
 	case *pb.StatusRequest:
+		if x.crew != nil {
+			break
+		}
 		x.eachSide(func(s *side) error { return s.settle() })
 	}
 	got := x.compared(a, func(s *side) answer { return s.unary(a.method, a.request, a.metadata) })
@@ -412,6 +460,10 @@ func (x *execution) play(ctx context.Context, steps int, step func(i int)) (foun
 			}
 			found = difference.found
 			for _, s := range x.sides {
+				if s.crew != nil {
+					found.detail += s.crew.story()
+					continue
+				}
 				select {
 				case <-s.server.Exited():
 					found.detail += fmt.Sprintf("\n%s has ended:\n%s", s.name, s.server.LogTail(30))
@@ -420,12 +472,16 @@ func (x *execution) play(ctx context.Context, steps int, step func(i int)) (foun
 			}
 		}
 	}()
+	x.ctx = ctx
 	x.openReference()
 	for i := range steps {
 		if ctx.Err() != nil {
 			return nil
 		}
 		step(i)
+	}
+	if x.crew != nil {
+		x.finishCrew()
 	}
 	x.finish()
 	return nil

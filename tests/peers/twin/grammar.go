@@ -467,6 +467,9 @@ var totalWeight = func() (sum float64) {
 
 // step executes the step that a seed stands for.
 func step(seed uint64, x *execution) {
+	if x.crew != nil {
+		x.beforeStep()
+	}
 	d := newDice(seed, x)
 	at := d.Float64() * totalWeight
 	for _, r := range rules {

@@ -6,6 +6,9 @@
 // Both servers get the same advertised URLs, hence the same member and cluster ids, and one request at a
 // time, hence the same history: headers, revisions, raft indexes and hashes must agree to the bit. What may
 // differ stands in one list, `ignored` in compare.go.
+//
+// With -members 3 the server under test is a cluster: each request goes to any of its members, and leaders and
+// followers are killed, stopped and moved meanwhile (crew.go, unknown.go).
 package main
 
 import (
@@ -30,6 +33,8 @@ import (
 
 type options struct {
 	requests        int
+	members         int
+	within          time.Duration
 	seed            uint64
 	oracle, subject string
 	extra           string
@@ -44,6 +49,8 @@ func main() {
 	here := filepath.Dir(os.Args[0])
 	var o options
 	flag.IntVar(&o.requests, "n", 20000, "steps; one may be several requests")
+	flag.IntVar(&o.members, "members", 1, "of the subject; with several, they are killed and stopped meanwhile")
+	flag.DurationVar(&o.within, "within", 0, "begin no further step after this long; 0: as long as it takes")
 	flag.Uint64Var(&o.seed, "seed", 0, "seed of the history; 0: a new one")
 	flag.StringVar(&o.subject, "subject", os.Getenv("KEELSON_BIN"), "server under test (default $KEELSON_BIN)")
 	flag.StringVar(&o.oracle, "oracle", filepath.Join(here, "etcd"), "etcd")
@@ -82,11 +89,14 @@ func twin(ctx context.Context, o options) (int, error) {
 	start := time.Now()
 	reached := 0
 	x, found, err := o.run(ctx, func(x *execution) (int, func(int)) {
-		if o.verbose {
+		if o.verbose && x.crew == nil {
 			x.trace = func(text string) { fmt.Printf("%6d  %s\n", reached, text) }
 		}
 		return len(history), func(i int) {
 			reached = i
+			if o.within > 0 && time.Since(start) > o.within {
+				return
+			}
 			step(history[i], x)
 			if (i+1)%5000 == 0 {
 				fmt.Printf("twin: %d steps, %d requests, revision %d, %.0f s\n", i+1, len(x.done), x.revision,
@@ -105,13 +115,18 @@ func twin(ctx context.Context, o options) (int, error) {
 			fmt.Printf("%7d  %s\n", x.seen[text], text)
 		}
 	}
+	if x.crew != nil {
+		for _, text := range slices.Sorted(maps.Keys(x.crew.count)) {
+			fmt.Printf("%7d  %s\n", x.crew.count[text], text)
+		}
+	}
 	if found == nil {
 		fmt.Printf("twin: no difference in %d requests of seed %d (revision %d, %.0f s)\n", len(x.done), o.seed,
 			x.revision, time.Since(start).Seconds())
 		return 0, nil
 	}
 	fmt.Printf("\nDIFFERENCE, seed %d, step %d of %d, request %d\n%v\n", o.seed, reached, o.requests, len(x.done), found)
-	if o.shrinkFor > 0 {
+	if o.shrinkFor > 0 && o.members == 1 { // troubles come at their own moments: the story has to do
 		o.shrink(ctx, found, history[:reached+1])
 	}
 	return 1, nil
@@ -128,14 +143,23 @@ func (o options) run(ctx context.Context, plan func(*execution) (int, func(int))
 		AdvertiseClient: fmt.Sprintf("http://127.0.0.1:%d", peer),
 		Args:            strings.Fields(o.extra),
 	}
+	if o.members > 1 { // of both, because the shortest lease follows from it
+		o.extra += " --heartbeat-interval=50 --election-timeout=500"
+		config.Args = strings.Fields(o.extra)
+	}
 	asked := newServices(o.services)
 	var sides [2]*side
 	var errs [2]error
 	var both sync.WaitGroup
+	twists := []twist{"", twist(o.fault)}
 	for i, bin := range []string{o.oracle, o.subject} {
+		if i == 1 && o.members > 1 {
+			both.Go(func() { sides[i], errs[i] = startCrewSide(ctx, o, twists[i], asked) })
+			continue
+		}
 		each := config
 		each.Bin, each.Name = bin, []string{"oracle", "subject"}[i]
-		both.Go(func() { sides[i], errs[i] = startSide(ctx, each, []twist{"", twist(o.fault)}[i], asked) })
+		both.Go(func() { sides[i], errs[i] = startSide(ctx, each, twists[i], asked) })
 	}
 	both.Wait()
 	for _, s := range sides {
@@ -146,6 +170,7 @@ func (o options) run(ctx context.Context, plan func(*execution) (int, func(int))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, nil, err
 	}
+	sides[0].unsigned = o.members > 1
 	x := newExecution(sides[0], sides[1], asked)
 	steps, step := plan(x)
 	return x, x.play(ctx, steps, step), nil

@@ -23,15 +23,25 @@ import (
 // An answer that takes longer than this is itself a difference.
 var patience = 20 * time.Second
 
+// door is a member that can be asked, and the long call of keep-alives to it.
+type door struct {
+	conn      *grpc.ClientConn
+	keepalive pb.Lease_LeaseKeepAliveClient
+}
+
 // side is one of the two servers and the calls in progress at it.
 type side struct {
 	name      string
 	config    server.Config // for a restart
 	server    *server.Server
-	conn      *grpc.ClientConn
+	crew      *crew    // the members, if there are several; then there is no server
+	offsets   *offsets // of the revisions of a cluster; nil: they are the history's own
+	unsigned  bool     // who answered is left out: the other side is another cluster
+	doors     []*door  // one, or one a member
+	at        int      // the door of the action under way
+	deadline  time.Duration
 	ctx       context.Context
 	cancel    context.CancelFunc
-	keepalive pb.Lease_LeaseKeepAliveClient
 	reference *watchStream         // sees every event of the store
 	streams   map[int]*watchStream // by the number the history gives them
 	twist     twist
@@ -67,7 +77,7 @@ func startSide(ctx context.Context, config server.Config, t twist, asked service
 	}
 	config.Dir = dir
 	ctx, cancel := context.WithCancel(ctx)
-	s := &side{name: config.Name, config: config, ctx: ctx, cancel: cancel, twist: t, asked: asked}
+	s := &side{name: config.Name, config: config, ctx: ctx, cancel: cancel, twist: t, asked: asked, deadline: patience}
 	// A new cluster writes by itself: the first member, the empty entry of the first term, the attributes
 	// of the member, the cluster version.
 	if err := s.start(4); err != nil {
@@ -77,16 +87,40 @@ func startSide(ctx context.Context, config server.Config, t twist, asked service
 	return s, nil
 }
 
+// conn is the connection of the action under way.
+func (s *side) conn() *grpc.ClientConn { return s.doors[s.at].conn }
+
+// ask makes of a request what this side is asked, and told makes of its answer what the history is told.
+func (s *side) ask(request proto.Message) proto.Message {
+	if s.offsets == nil {
+		return request
+	}
+	request = proto.Clone(request)
+	mapRevisions(request.ProtoReflect(), s.offsets.there)
+	return request
+}
+
+func (s *side) told(answer proto.Message) {
+	if s.unsigned {
+		unsign(answer.ProtoReflect())
+	}
+	if s.offsets != nil {
+		mapRevisions(answer.ProtoReflect(), s.offsets.here)
+	}
+}
+
 func (s *side) start(settledAt uint64) (err error) {
-	s.keepalive, s.streams = nil, map[int]*watchStream{}
+	s.streams = map[int]*watchStream{}
 	started, err := server.Start(s.ctx, s.config)
 	if err != nil {
 		return err // the server that ended stays in s, for its log
 	}
 	s.server = started
-	if s.conn, err = server.Dial(s.server.Endpoint); err != nil {
+	conn, err := server.Dial(s.server.Endpoint)
+	if err != nil {
 		return err
 	}
+	s.doors = []*door{{conn: conn}}
 	if !s.asked.has("Maintenance") {
 		return nil
 	}
@@ -117,7 +151,7 @@ func (s *side) restart() error {
 			return err
 		}
 	}
-	s.conn.Close()
+	s.doors[0].conn.Close()
 	s.server.Kill()
 	// A start writes the empty entry of the new term and the attributes of the member.
 	return s.start(before.RaftIndex + 2)
@@ -125,8 +159,11 @@ func (s *side) restart() error {
 
 func (s *side) close() {
 	s.cancel()
-	if s.conn != nil {
-		s.conn.Close()
+	for _, door := range s.doors {
+		door.conn.Close()
+	}
+	if s.crew != nil {
+		s.crew.close()
 	}
 	if s.server != nil {
 		s.server.Stop()
@@ -150,18 +187,27 @@ func newResponse(method protoreflect.FullName) (proto.Message, error) {
 
 // unary sends one request; method is "KV/Range".
 func (s *side) unary(method string, request proto.Message, pairs []string) answer {
-	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(s.ctx, pairs...), patience)
+	got := s.invoke(method, s.ask(request), pairs)
+	if got.message != nil {
+		s.told(got.message)
+	}
+	return s.twist.answer(got)
+}
+
+// invoke sends one request in this side's own words.
+func (s *side) invoke(method string, request proto.Message, pairs []string) answer {
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(s.ctx, pairs...), s.deadline)
 	defer cancel()
 	service, name := splitMethod(method)
 	response, err := newResponse(protoreflect.FullName("etcdserverpb." + service + "." + name))
 	if err != nil {
 		panic(err) // the grammar names a method that does not exist
 	}
-	err = s.conn.Invoke(ctx, "/etcdserverpb."+method, request, response)
+	err = s.conn().Invoke(ctx, "/etcdserverpb."+method, request, response)
 	if err != nil {
 		return answer{status: status.Convert(err)}
 	}
-	return s.twist.answer(answer{message: response, status: status.New(0, "")})
+	return answer{message: response, status: status.New(0, "")}
 }
 
 func splitMethod(method string) (service, name string) {
@@ -176,9 +222,9 @@ func splitMethod(method string) (service, name string) {
 // rangeStream merges the chunks of one RangeStream. Where the chunks are cut is the server's choice; that
 // header, more and count come with the last only, and that many keys come in several, is not.
 func (s *side) rangeStream(request *pb.RangeRequest) answer {
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, s.deadline)
 	defer cancel()
-	stream, err := pb.NewKVClient(s.conn).RangeStream(ctx, request)
+	stream, err := pb.NewKVClient(s.conn()).RangeStream(ctx, s.ask(request).(*pb.RangeRequest))
 	if err != nil {
 		return answer{status: status.Convert(err)}
 	}
@@ -203,6 +249,7 @@ func (s *side) rangeStream(request *pb.RangeRequest) answer {
 		proto.Merge(merged, part)
 		chunks++
 	}
+	s.told(merged)
 	if len(merged.Kvs) >= 25 && chunks < 2 && request.Limit >= 0 { // etcd sends all at once for a negative limit
 		return answer{status: status.New(2, fmt.Sprintf("twin: %d keys in one chunk", len(merged.Kvs)))}
 	}
@@ -211,33 +258,36 @@ func (s *side) rangeStream(request *pb.RangeRequest) answer {
 
 // keepAlive renews on one long stream, opened by the first call.
 func (s *side) keepAlive(id int64) answer {
-	if s.keepalive == nil {
-		stream, err := pb.NewLeaseClient(s.conn).LeaseKeepAlive(s.ctx)
+	door := s.doors[s.at]
+	if door.keepalive == nil {
+		stream, err := pb.NewLeaseClient(door.conn).LeaseKeepAlive(s.ctx)
 		if err != nil {
 			return answer{status: status.Convert(err)}
 		}
-		s.keepalive = stream
+		door.keepalive = stream
 	}
 	got := make(chan answer, 1)
 	go func() {
-		if err := s.keepalive.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil {
+		if err := door.keepalive.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil {
 			got <- answer{status: status.Convert(err)}
 			return
 		}
-		response, err := s.keepalive.Recv()
+		response, err := door.keepalive.Recv()
 		if err != nil {
 			got <- answer{status: status.Convert(err)}
 			return
 		}
+		s.told(response)
 		got <- answer{message: response, status: status.New(0, "")}
 	}()
 	select {
 	case a := <-got:
 		if !a.ok() {
-			s.keepalive = nil
+			door.keepalive = nil
 		}
 		return a
-	case <-time.After(patience):
+	case <-time.After(s.deadline):
+		door.keepalive = nil
 		return answer{status: status.New(4, "twin: no answer to a keep-alive")}
 	}
 }
@@ -245,7 +295,7 @@ func (s *side) keepAlive(id int64) answer {
 func (s *side) status() (*pb.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	return pb.NewMaintenanceClient(s.conn).Status(ctx, &pb.StatusRequest{})
+	return pb.NewMaintenanceClient(s.conn()).Status(ctx, &pb.StatusRequest{})
 }
 
 // settle waits until what is committed is applied too: an answer may leave just before the applied index

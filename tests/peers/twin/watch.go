@@ -21,6 +21,7 @@ type watchStream struct {
 	client pb.Watch_WatchClient
 	cancel context.CancelFunc
 	twist  twist
+	told   func(proto.Message)
 
 	mu          sync.Mutex
 	changed     chan struct{} // closed and replaced with each response
@@ -38,18 +39,19 @@ type eventLog struct {
 	openFragment bool              // the last response says that more of its revision follows
 	compacted    *pb.WatchResponse // the end that a compaction set
 	canceled     bool
+	since        int64 // what was before the first event
 	progress     int64 // everything up to here was already said, a progress answer claimed
 	wantsPieces  bool
 }
 
 func (s *side) openWatch() (*watchStream, error) {
 	ctx, cancel := context.WithCancel(s.ctx)
-	client, err := pb.NewWatchClient(s.conn).Watch(ctx)
+	client, err := pb.NewWatchClient(s.conn()).Watch(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	w := &watchStream{client: client, cancel: cancel, twist: s.twist, changed: make(chan struct{}),
+	w := &watchStream{client: client, cancel: cancel, twist: s.twist, told: s.told, changed: make(chan struct{}),
 		logs: map[int64]*eventLog{}}
 	go w.receive()
 	return w, nil
@@ -58,6 +60,9 @@ func (s *side) openWatch() (*watchStream, error) {
 func (w *watchStream) receive() {
 	for {
 		response, err := w.client.Recv()
+		if err == nil {
+			w.told(response)
+		}
 		w.mu.Lock()
 		if err != nil {
 			w.ended = err
@@ -71,6 +76,12 @@ func (w *watchStream) receive() {
 			return
 		}
 	}
+}
+
+func (w *watchStream) hasEnded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended != nil
 }
 
 func (w *watchStream) take(r *pb.WatchResponse) {
@@ -205,28 +216,41 @@ func inRange(key, from, end []byte) bool {
 
 const referenceId = 77
 
-// openReference starts the watcher of everything that tells what the others must see. After a restart it
-// goes on where the one before ended.
+// openReference starts the watcher of everything that tells what the others must see. Where there was one before
+// it goes on where that ended.
 func (x *execution) openReference() {
 	if !x.asked.has("Watch") {
 		return
 	}
+	x.sides[1].at = x.referenceDoor
 	for _, s := range x.sides {
-		before := s.reference
+		before, start := s.reference, x.revision+1
+		if before != nil {
+			before.cancel()
+			before.mu.Lock()
+			if last := before.logs[referenceId].last(); last > 0 {
+				start = last + 1
+			}
+			before.mu.Unlock()
+		}
 		stream, err := s.openWatch()
 		if err != nil {
 			x.differ("watch", "a Watch stream opens", s.name+": "+err.Error())
 		}
 		s.reference = stream
-		err = stream.client.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-			CreateRequest: &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: x.revision + 1,
-				WatchId: referenceId, PrevKv: true}}})
+		err = stream.client.Send(s.ask(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+			CreateRequest: &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: start,
+				WatchId: referenceId, PrevKv: true}}}).(*pb.WatchRequest))
 		if err != nil || !stream.await(patience, func() bool { return len(stream.controls) == 1 }) {
 			x.differ("watch", "a watcher of everything is created", fmt.Sprint(s.name, ": ", err))
 		}
+		stream.mu.Lock()
+		stream.logs[referenceId].since = start - 1
+		stream.mu.Unlock()
 		if before != nil {
 			stream.mu.Lock()
-			stream.logs[referenceId].events = before.logs[referenceId].events
+			log := stream.logs[referenceId]
+			log.events = append(slices.Clone(before.logs[referenceId].events), log.events...)
 			stream.mu.Unlock()
 		}
 	}
@@ -246,8 +270,8 @@ func (x *execution) watchCreate(a action) {
 		stream.mu.Lock()
 		stream.wantsPieces = request.Fragment
 		stream.mu.Unlock()
-		return stream.client.Send(
-			&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: request}})
+		return stream.client.Send(s.ask(
+			&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: request}}).(*pb.WatchRequest))
 	})
 	control := x.nextControl(a)
 	if control.Canceled {
@@ -384,6 +408,10 @@ func (x *execution) beforeCompaction(revision int64) {
 // watchClose drops a stream with all its watchers, or only closes its sending half.
 func (x *execution) watchClose(stream int) {
 	x.sync()
+	x.dropStream(stream)
+}
+
+func (x *execution) dropStream(stream int) {
 	for _, s := range x.sides {
 		s.streams[stream].cancel()
 		delete(s.streams, stream)
@@ -402,6 +430,11 @@ func (x *execution) watchHalfClose(stream int) {
 // compares it. What a watcher must be told follows from the reference watcher, so that neither server is
 // asked too early; that the reference itself is complete follows from the revisions in the headers.
 func (x *execution) sync() {
+	if x.crew != nil && x.sides[1].reference.hasEnded() { // with all who could have been asked
+		asked := x.sides[1].at
+		x.openReference()
+		x.sides[1].at = asked
+	}
 	for _, s := range x.sides {
 		log := s.reference.logs[referenceId]
 		if x.revision > 1 && !s.reference.await(patience, func() bool { return log.tells(x.revision) }) {
@@ -443,7 +476,7 @@ func (l *eventLog) tells(revision int64) bool { return l.last() >= revision && !
 
 func (l *eventLog) last() int64 {
 	if len(l.events) == 0 {
-		return 0
+		return l.since
 	}
 	return l.events[len(l.events)-1].Kv.ModRevision
 }

@@ -60,6 +60,14 @@ var spawner = sync.OnceValue(func() chan func() {
 	return jobs
 })
 
+// Spawn starts a process that the kernel kills when this one ends, however it ends.
+func Spawn(command *exec.Cmd) error {
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	spawner() <- func() { started <- command.Start() }
+	return <-started
+}
+
 // FreePort names a loopback port that was free a moment ago.
 func FreePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -144,10 +152,7 @@ func startOnce(ctx context.Context, config Config) (_ *Server, err error) {
 	s.command = exec.Command(config.Bin, args...)
 	s.command.Env = append(os.Environ(), config.Env...)
 	s.command.Stdout, s.command.Stderr = log, log
-	s.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	spawner() <- func() { started <- s.command.Start() }
-	if err = <-started; err != nil {
+	if err = Spawn(s.command); err != nil {
 		s.command = nil
 		return nil, fmt.Errorf("%s: %w", config.Name, err)
 	}
