@@ -29,12 +29,13 @@ import (
 )
 
 type bench struct {
-	ctx      context.Context
-	endpoint string
-	pid      int
-	time     time.Duration
-	dir      string
-	client   *clientv3.Client
+	ctx       context.Context
+	endpoint  string // the first of
+	endpoints []string
+	pids      []int
+	time      time.Duration
+	dir       string
+	client    *clientv3.Client
 }
 
 var cases = map[string]func(*bench) error{
@@ -49,8 +50,8 @@ func main() {
 	var b bench
 	name := flag.String("case", "latency", "which case")
 	seconds := flag.Int("seconds", 4, "how long to measure")
-	flag.StringVar(&b.endpoint, "endpoint", "127.0.0.1:2379", "host:port of the server")
-	flag.IntVar(&b.pid, "pid", 0, "process id of the server, for its CPU; 0: none")
+	endpoints := flag.String("endpoint", "127.0.0.1:2379", "host:port of the server, or of each, comma separated")
+	pids := flag.String("pid", "", "process id of the server, or of each, for their CPU; empty: none")
 	flag.StringVar(&b.dir, "dir", "", "directory on the server's disk, to measure a bare fdatasync; empty: none")
 	flag.Parse()
 	run, known := cases[*name]
@@ -58,11 +59,21 @@ func main() {
 		fmt.Fprintf(os.Stderr, "load: no case %q\n", *name)
 		os.Exit(2)
 	}
+	b.endpoints = strings.Split(*endpoints, ",")
+	b.endpoint = b.endpoints[0]
+	for _, text := range strings.FieldsFunc(*pids, func(r rune) bool { return r == ',' }) {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "load: -pid: %v\n", err)
+			os.Exit(2)
+		}
+		b.pids = append(b.pids, pid)
+	}
 	b.time = time.Duration(*seconds) * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), 4*b.time+2*time.Minute)
 	defer cancel()
 	b.ctx = ctx
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{b.endpoint}, Context: ctx, Logger: zap.NewNop()})
+	client, err := clientv3.New(clientv3.Config{Endpoints: b.endpoints, Context: ctx, Logger: zap.NewNop()})
 	if err == nil {
 		b.client = client
 		err = run(&b)
@@ -78,12 +89,20 @@ func report(metric string, value float64) {
 	json.NewEncoder(os.Stdout).Encode(map[string]any{"metric": metric, "value": value})
 }
 
-// cpu is the time the server has worked so far.
-func (b *bench) cpu() (time.Duration, error) {
-	if b.pid == 0 {
-		return 0, nil
+// cpu is the time the servers have worked so far, together.
+func (b *bench) cpu() (sum time.Duration, err error) {
+	for _, pid := range b.pids {
+		one, err := cpuOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += one
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", b.pid))
+	return sum, nil
+}
+
+func cpuOf(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -346,24 +365,31 @@ func (b *bench) keepAlive() error {
 	})
 }
 
-// guarded lets 200 callers update each its own object under a guard on its mod revision.
+// guarded lets callers update each its own object under a guard on its mod revision.
 func (b *bench) guarded() error {
-	const callers = 200
 	value := strings.Repeat("v", 1024)
-	return b.measured("txn", func() (int64, error) {
+	object := func(i int) string { return fmt.Sprintf("/registry/pods/bench/pod-%03d", i) }
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	if err := b.watchObjects(ctx, object, *callers); err != nil {
+		return err
+	}
+	took := make([][]time.Duration, *callers)
+	err := b.measured("txn", func() (int64, error) {
 		var committed atomic.Int64
 		var all sync.WaitGroup
-		failed := make(chan error, callers)
+		failed := make(chan error, *callers)
 		end := time.Now().Add(b.time)
-		for i := range callers {
+		for i := range *callers {
 			all.Go(func() {
-				key := fmt.Sprintf("/registry/pods/bench/pod-%03d", i)
+				key := object(i)
 				r, err := b.client.Put(b.ctx, key, value)
 				if err != nil {
 					failed <- err
 					return
 				}
 				for revision := r.Header.Revision; time.Now().Before(end); {
+					start := time.Now()
 					r, err := b.client.Txn(b.ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
 						Then(clientv3.OpPut(key, value)).Else(clientv3.OpGet(key)).Commit()
 					if err == nil && !r.Succeeded {
@@ -373,6 +399,7 @@ func (b *bench) guarded() error {
 						failed <- err
 						return
 					}
+					took[i] = append(took[i], time.Since(start))
 					revision = r.Header.Revision
 					committed.Add(1)
 				}
@@ -382,4 +409,8 @@ func (b *bench) guarded() error {
 		close(failed)
 		return committed.Load(), <-failed
 	})
+	if err == nil {
+		report("p99 ms", percentile(slices.Concat(took...), 0.99))
+	}
+	return err
 }

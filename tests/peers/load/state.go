@@ -240,14 +240,15 @@ func (b *bench) putsBeside(phases []string, run func(nextPhase func()) error) er
 		return err
 	}
 	for i, name := range phases {
-		slices.Sort(took[i])
+		if len(took[i]) == 0 {
+			return fmt.Errorf("no put was answered in the phase %q", name)
+		}
 		report(name+" puts", float64(len(took[i])))
 		for _, p := range []struct {
 			name string
 			part float64
 		}{{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}} {
-			at := min(int(p.part*float64(len(took[i]))), len(took[i])-1)
-			report(name+" "+p.name+" ms", float64(took[i][at].Microseconds())/1000)
+			report(name+" "+p.name+" ms", percentile(took[i], p.part))
 		}
 	}
 	return nil
