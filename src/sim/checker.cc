@@ -34,6 +34,10 @@ std::optional<Answer> write_answer(std::string_view method, std::string_view mes
   return std::nullopt;
 }
 
+bool is_reconfiguration(std::string_view method) {
+  return method.starts_with("Member") || method == "MoveLeader";
+}
+
 std::string shortened(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   if (text.size() > 300) text = text.substr(0, 300) + "...";
@@ -61,6 +65,10 @@ std::string describe(std::string_view method, std::string_view request) {
   if (method == "LeaseKeepAlive") return text_of<etcdserverpb::LeaseKeepAliveRequest>(request);
   if (method == "LeaseTimeToLive") return text_of<etcdserverpb::LeaseTimeToLiveRequest>(request);
   if (method == "HashKV") return text_of<etcdserverpb::HashKVRequest>(request);
+  if (method == "MemberAdd") return text_of<etcdserverpb::MemberAddRequest>(request);
+  if (method == "MemberRemove") return text_of<etcdserverpb::MemberRemoveRequest>(request);
+  if (method == "MemberPromote") return text_of<etcdserverpb::MemberPromoteRequest>(request);
+  if (method == "MoveLeader") return text_of<etcdserverpb::MoveLeaderRequest>(request);
   return fmt::format("{} bytes", request.size());
 }
 
@@ -205,6 +213,9 @@ bool Checker::may_lag(const Operation& operation) const {
 
 void Checker::check_answer(const Operation& operation, const http::Status& status,
                            std::string_view message) {
+  if (is_reconfiguration(operation.method)) {
+    return check_reconfiguration(operation, status, message);
+  }
   if (operation.method == "Range") {
     if (status.code == StatusCode::kResourceExhausted && limits_.held_views) {
       return saw("a held View ended");
@@ -431,6 +442,34 @@ void Checker::check_leases(const Operation& operation, std::string_view message)
       violate(fmt::format("#{} was not told of lease {}", operation.id, id));
     }
   }
+}
+
+// --- members
+
+void Checker::check_reconfiguration(const Operation& operation, const http::Status& status,
+                                    std::string_view message) {
+  const Members& members = model_.members();
+  if (!status.ok()) {
+    // Not enough started members is told without its code (api.md 6.2).
+    const bool fair = status.code == StatusCode::kFailedPrecondition ||
+                      status.code == StatusCode::kNotFound ||
+                      status.message.find("not enough started members") != std::string::npos;
+    if (!fair) violate(fmt::format("#{} was refused: {}", operation.id, status.message));
+    return saw("a change of the members refused");
+  }
+  saw(operation.method);
+  bool is_done = true;
+  if (operation.method == "MemberAdd") {
+    const auto id = parse<etcdserverpb::MemberAddResponse>(message).member().id();
+    is_done = members.urls().contains(id) || members.removed().contains(id);
+  } else if (operation.method == "MemberRemove") {
+    is_done = members.removed().contains(
+        parse<etcdserverpb::MemberRemoveRequest>(operation.request).id());
+  } else if (operation.method == "MemberPromote") {
+    const auto id = parse<etcdserverpb::MemberPromoteRequest>(operation.request).id();
+    is_done = members.now().voters.contains(id) || members.removed().contains(id);
+  }
+  if (!is_done) violate(fmt::format("#{} was answered, but the log has not done it", operation.id));
 }
 
 // --- hash

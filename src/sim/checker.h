@@ -15,6 +15,8 @@
 //   C6  who asks for leases is told of those that live, by C3's rule
 //   C7  HashKV is the model's
 //   C8  in one life a member applies entries in their order, each once; a gap is a snapshot
+//   C9  a change of the members that was answered is in the log, and is refused only for reasons
+//       that a cluster may have
 //
 // The first violation is kept; whoever runs the simulation looks at it.
 #pragma once
@@ -97,6 +99,8 @@ class Checker {
   void check_time_to_live(const Operation& operation, std::string_view message);
   void check_leases(const Operation& operation, std::string_view message);
   void check_hash(const Operation& operation, http::StatusCode code, std::string_view message);
+  void check_reconfiguration(const Operation& operation, const http::Status& status,
+                             std::string_view message);
   bool is_compaction_hash(const etcdserverpb::HashKVResponse& response) const;
   // Whether the lease lives after some entry, or all, from operation.low on.
   bool lived(const Operation& operation, std::int64_t lease) const;

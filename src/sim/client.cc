@@ -43,15 +43,23 @@ void Client::ask(Request request) {
   start();
 }
 
+void Client::move_to(std::string server) {
+  lane_.post([this, server = std::move(server)]() mutable {
+    moved_ = moved_ || server != server_;
+    server_ = std::move(server);
+  });
+}
+
 void Client::step_later(base::Duration delay) {
   lane_.after(delay, [this] { step(); });
 }
 
 void Client::step() {
   if (idle() || calls_.size() >= options_.parallel) return;
-  if (connection_ && !connection_->usable() && calls_.empty()) connection_.reset();
+  if (connection_ && (moved_ || !connection_->usable()) && calls_.empty()) connection_.reset();
   if (!connection_) return connect();
-  if (!connection_->usable()) return;  // the last of its calls comes here again
+  // The last of its calls comes here again.
+  if (moved_ || !connection_->usable()) return;
   if (!extra_.empty()) {
     Request request = std::move(extra_.back());
     extra_.pop_back();
@@ -69,6 +77,7 @@ void Client::step() {
 void Client::connect() {
   if (connecting_) return;
   connecting_ = true;
+  moved_ = false;
   network_.connect(lane_, server_, base::Seconds(2),
                    [this](base::Result<std::unique_ptr<env::Stream>> stream) {
                      connecting_ = false;

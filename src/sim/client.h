@@ -35,6 +35,9 @@ class Client {
   void start();
   // Asks this, besides its quota.
   void ask(Request request);
+  // Asks another server from now on, once what is open has ended.
+  void move_to(std::string server);
+  const std::string& server() const { return server_; }
   // Nothing is open and nothing left to ask.
   bool idle() const { return calls_.empty() && extra_.empty() && options_.calls == asked_; }
   // Asks nothing more of its quota.
@@ -53,7 +56,7 @@ class Client {
   env::Lane& lane_;
   env::Network& network_;
   const std::string name_;
-  const std::string server_;
+  std::string server_;
   Checker& checker_;
   Workload& workload_;
   Options options_;
@@ -61,6 +64,7 @@ class Client {
 
   std::unique_ptr<http::GrpcClient> connection_;
   bool connecting_ = false;
+  bool moved_ = false;  // the connection is to a former server
   std::uint64_t asked_ = 0;
   std::vector<Request> extra_;
   std::vector<std::unique_ptr<CallState>> calls_;  // open ones

@@ -18,7 +18,11 @@ constexpr base::Duration kReadyLimit = Seconds(120);
 constexpr base::Duration kClientsLimit = Seconds(600);
 constexpr base::Duration kCatchUpLimit = Seconds(60);
 constexpr base::Duration kLeasesLimit = Seconds(60);  // the longest, and elections
+constexpr base::Duration kRemovedLimit = Seconds(60);
 constexpr int kTroublesMax = 12;
+constexpr std::uint64_t kNewcomersMax = 2;
+
+std::string peer_url(const std::string& name) { return "http://" + name + ":2380"; }
 
 }  // namespace
 
@@ -39,6 +43,7 @@ ClusterSimulation::ClusterSimulation(const RunOptions& options, std::size_t memb
 ClusterSimulation::~ClusterSimulation() {
   // Clients' calls name their connections, and connections the hosts' lanes.
   world_.host("clients").kill(Node::Crash::kKeepAll);
+  operator_.reset();
   clients_.clear();
   readers_.clear();
   watchers_.clear();
@@ -69,6 +74,7 @@ member::Config ClusterSimulation::random_config() {
     config.snapshot_catchup_entries = 100'000;
     config.raft_log_bytes_max = 64 << 20;
   }
+  config.strict_reconfig_check = random_.one_in(2);
   config.pre_vote = !random_.one_in(3);
   config.request_bytes_max = 200'000;
   config.watch_progress_interval = Milliseconds(100 << random_.below(6));
@@ -78,47 +84,68 @@ member::Config ClusterSimulation::random_config() {
 
 void ClusterSimulation::make_nodes(std::size_t members) {
   checker_.set_limits({.lag = true, .request_bytes = 200'000});
-  std::string cluster;
-  for (std::size_t i = 1; i <= members; i++) {
-    cluster += fmt::format("{}n{}=http://n{}:2380", i > 1 ? "," : "", i, i);
-  }
-  const member::Config base = random_config();
-  const std::uint64_t cold_one_in = random_.one_in(3) ? 1 + random_.below(6) : 0;
+  membership::InitialCluster cluster;
   for (std::size_t i = 1; i <= members; i++) {
     const std::string name = fmt::format("n{}", i);
-    Node::Options options{.config = base, .peers = true};
-    options.config.name = name;
-    options.config.advertise_peer_urls = *membership::parse_url_list("http://" + name + ":2380");
-    options.config.advertise_client_urls = {"http://" + name + ":2379"};
-    options.config.initial_cluster = *membership::parse_initial_cluster(cluster);
-    options.io_lanes = 1 + random_.below(2);
-    options.workers = 1 + random_.below(2);
-    options.tell_disk = options_.tell_disk;
-    Node::Events events{
-        .on_apply = [this, name](const raft::Entry& entry) { checker_.on_apply(name, entry); },
-        .on_life =
-            [this, name](raft::NodeId id) {
-              raft_.restarted(id);
-              checker_.on_life(name);
-            },
-        .on_planned_kill =
-            [this](const std::string& path) {
-              const bool of_snapshot = path.find("store.") != std::string::npos ||
-                                       path.find("/snap/") != std::string::npos;
-              checker_.saw(of_snapshot ? "a kill at a snapshot" : "a kill at the disk");
-            },
-        .on_raft =
-            [this](const raft::Node& node) {
-              const auto broken = raft_.observe(node);
-              if (broken) checker_.violate(fmt::format("raft of {:x}: {}", node.id(), *broken));
-            }};
-    nodes_.push_back(std::make_unique<Node>(world_, name, std::move(options), story_, events));
-    nodes_.back()->host().disk().set_cold_one_in(cold_one_in);
+    cluster[name] = *membership::parse_url_list(peer_url(name));
   }
+  newcomer_ = {.config = random_config(), .tell_disk = options_.tell_disk, .peers = true};
+  cold_one_in_ = random_.one_in(3) ? 1 + random_.below(6) : 0;
+  reconfigures_ = !random_.one_in(4);
+  for (const membership::Member& member :
+       *membership::initial_members(cluster, newcomer_.config.initial_cluster_token)) {
+    Node::Options options = newcomer_;
+    options.config.initial_cluster = cluster;
+    options.id = member.id;
+    make_node(member.name, std::move(options));
+  }
+}
+
+void ClusterSimulation::make_node(const std::string& name, Node::Options options) {
+  options.config.name = name;
+  options.config.advertise_peer_urls = *membership::parse_url_list(peer_url(name));
+  options.config.advertise_client_urls = {"http://" + name + ":2379"};
+  options.io_lanes = 1 + random_.below(2);
+  options.workers = 1 + random_.below(2);
+  Node::Events events{
+      .on_apply = [this, name](const raft::Entry& entry) { checker_.on_apply(name, entry); },
+      .on_life =
+          [this, name](raft::NodeId id) {
+            raft_.restarted(id);
+            checker_.on_life(name);
+          },
+      .on_planned_kill =
+          [this](const std::string& path) {
+            const bool of_snapshot = path.find("store.") != std::string::npos ||
+                                     path.find("/snap/") != std::string::npos;
+            checker_.saw(of_snapshot ? "a kill at a snapshot" : "a kill at the disk");
+          },
+      .on_raft = [this](const raft::Node& node) { watch_raft(node); }};
+  nodes_.push_back(std::make_unique<Node>(world_, name, std::move(options), story_, events));
+  nodes_.back()->host().disk().set_cold_one_in(cold_one_in_);
+}
+
+void ClusterSimulation::watch_raft(const raft::Node& node) {
+  if (const auto broken = raft_.observe(node)) {
+    checker_.violate(fmt::format("raft of {:x}: {}", node.id(), *broken));
+  }
+  const raft::ConfState conf = node.configuration().conf_state();
+  const MemberSets sets{.voters = {conf.voters.begin(), conf.voters.end()},
+                        .learners = {conf.learners.begin(), conf.learners.end()}};
+  MemberSets& seen = configurations_[node.id()];
+  if (sets == seen) return;
+  seen = sets;
+  if (model_.members().has_made(sets)) return;
+  checker_.violate(
+      fmt::format("{:x} has a configuration that the log has not made: voters {:x}, "
+                  "learners {:x}",
+                  node.id(), fmt::join(sets.voters, " "), fmt::join(sets.learners, " ")));
 }
 
 void ClusterSimulation::make_clients() {
   const std::size_t count = nodes_.size() + random_.below(3);
+  operator_ = std::make_unique<Client>(world_, "op", nodes_.front()->address(), checker_, workload_,
+                                       Client::Options{.calls = 0, .parallel = 2});
   for (std::size_t i = 0; i < count; i++) {
     // With writes under way to a leader that is gone, it still has some for the next.
     const bool patient = random_.one_in(2);
@@ -155,16 +182,48 @@ void ClusterSimulation::make_watchers() {
 
 // --- nemesis
 
+bool ClusterSimulation::is_removed(const Node& node) const {
+  return model_.members().removed().contains(node.id());
+}
+
+std::optional<raft::NodeId> ClusterSimulation::listed(const Node& node) const {
+  return model_.members().find(peer_url(node.name()));
+}
+
+// A founder does from the beginning.
+bool ClusterSimulation::belongs(const Node& node) const {
+  return node.id() == 0 ? listed(node).has_value() : !is_removed(node) || listed(node);
+}
+
+std::vector<Node*> ClusterSimulation::members() const {
+  std::vector<Node*> members;
+  for (const auto& node : nodes_) {
+    if (belongs(*node)) members.push_back(node.get());
+  }
+  return members;
+}
+
+bool ClusterSimulation::leads(Node& node) const {
+  return node.state() == Node::State::kUp && node.member()->shared().progress.leader == node.id();
+}
+
+Node& ClusterSimulation::any_member() {
+  const auto all = members();
+  Node* any = all[random_.below(all.size())];
+  for (Node* node : all) {
+    if (!any->ready() && node->ready()) any = node;
+  }
+  return *any;
+}
+
 // The one that leads most often: there it hurts.
-std::string ClusterSimulation::any_name() {
+Node& ClusterSimulation::any_node() {
   if (random_.one_in(2)) {
     for (const auto& node : nodes_) {
-      if (node->state() != Node::State::kUp) continue;
-      member::Member& member = *node->member();
-      if (member.shared().progress.leader == member.identity().member_id) return node->name();
+      if (leads(*node)) return *node;
     }
   }
-  return nodes_[random_.below(nodes_.size())]->name();
+  return *nodes_[random_.below(nodes_.size())];
 }
 
 Node::Crash ClusterSimulation::random_crash() {
@@ -191,7 +250,7 @@ KillPlan ClusterSimulation::plan_at_snapshot() {
 }
 
 void ClusterSimulation::disturb_links() {
-  const std::string a = any_name(), b = any_name();
+  const std::string a = any_node().name(), b = any_node().name();
   switch (random_.below(5)) {
     case 0:
       if (a == b) return;
@@ -237,6 +296,74 @@ void ClusterSimulation::cut_off(const std::string& name) {
   }
 }
 
+// --- the operator
+
+void ClusterSimulation::ask_operator(const std::string& server, Request request) {
+  operator_->move_to(server + ":2379");
+  operator_->ask(std::move(request));
+}
+
+// The next one, or one that was removed and is to begin anew under its old name.
+void ClusterSimulation::add_somebody() {
+  std::string name;
+  for (const auto& node : nodes_) {
+    if (is_removed(*node) && !listed(*node)) name = node->name();
+  }
+  if (name.empty() || random_.one_in(2)) {
+    if (newcomers_ == kNewcomersMax) return;
+    newcomers_++;
+    name = fmt::format("n{}", nodes_.size() + 1);
+    make_node(name, newcomer_);
+  }
+  ask_operator(any_member().name(), Workload::add_member(peer_url(name), random_.one_in(2)));
+}
+
+// Two voters stay, even if all that was asked for happens.
+void ClusterSimulation::remove_somebody() {
+  const auto& voters = model_.members().now().voters;
+  const auto stay = std::count_if(voters.begin(), voters.end(),
+                                  [this](auto id) { return !asked_to_remove_.contains(id); });
+  const Node& node = any_node();
+  if (stay <= 2 || node.id() == 0 || is_removed(node)) return;
+  asked_to_remove_.insert(node.id());
+  ask_operator(any_member().name(), Workload::remove_member(node.id()));
+}
+
+void ClusterSimulation::move_leadership() {
+  for (const auto& node : nodes_) {
+    if (leads(*node)) return ask_operator(node->name(), Workload::move_leader(any_node().id()));
+  }
+}
+
+void ClusterSimulation::reconfigure() {
+  if (!reconfigures_ || random_.one_in(3)) return;
+  const auto& learners = model_.members().now().learners;
+  if (!learners.empty() && random_.one_in(2)) {
+    return ask_operator(any_member().name(), Workload::promote_member(*learners.begin()));
+  }
+  switch (random_.below(4)) {
+    case 0:
+      return move_leadership();
+    case 1:
+      return remove_somebody();
+    default:
+      return add_somebody();
+  }
+}
+
+// Who was removed starts from its old directory, as one does who was down when it happened.
+void ClusterSimulation::start_ghost() {
+  for (const auto& node : nodes_) {
+    if (is_removed(*node) && !listed(*node) && node->state() == Node::State::kDown &&
+        node->has_log() && random_.one_in(4)) {
+      checker_.saw("a removed member starts again");
+      MAYBE(node->start().empty());
+    }
+  }
+}
+
+// --- nemesis
+
 void ClusterSimulation::heal() {
   story_.tell("nemesis", "heals all links");
   world_.heal_all();
@@ -259,6 +386,7 @@ void ClusterSimulation::exile_somebody() {
 }
 
 void ClusterSimulation::trouble() {
+  reconfigure();
   exile_somebody();
   if (exile_.troubles > 0 || random_.one_in(2)) heal();
   if (random_.one_in(6)) world_.set_reset_one_in(random_.one_in(2) ? 0 : 50 + random_.below(500));
@@ -273,84 +401,183 @@ void ClusterSimulation::trouble() {
   if (!going_on()) return;
   for (const auto& node : nodes_) {
     const bool stays_away = exile_.troubles > 0 && exile_.down && exile_.node == node.get();
-    if (node->state() == Node::State::kDown && !stays_away && !random_.one_in(3)) start(*node);
+    if (going_on() && belongs(*node) && node->state() == Node::State::kDown && !stays_away &&
+        !random_.one_in(3)) {
+      start(*node);
+    }
   }
+  start_ghost();
 }
 
 void ClusterSimulation::bury_the_dead() {
   for (const auto& node : nodes_) {
-    if (node->state() != Node::State::kDead) continue;
+    if (node->state() != Node::State::kDead && node->state() != Node::State::kStopped) continue;
     const std::string reason = node->bury();
     story_.tell(node->name(), "is down{}{}",
                 reason.empty() ? "" : ", having stopped itself: ", reason);
+    if (is_removed(*node)) tell_clients_of_another(*node);
   }
 }
 
+void ClusterSimulation::tell_clients_of_another(const Node& node) {
+  const std::string other = any_member().address();
+  const auto tell = [&](auto& one) {
+    if (one.server() == node.address()) one.move_to(other);
+  };
+  for (const auto& client : clients_) tell(*client);
+  for (const auto& reader : readers_) tell(*reader);
+  for (const auto& watcher : watchers_) tell(*watcher);
+  tell(*operator_);
+}
+
+// Who joins is told who is there, as the operator knows it; that may be out of date.
 void ClusterSimulation::start(Node& node) {
-  const std::string refusal = node.start();
-  if (!refusal.empty() && node.state() != Node::State::kDead) {
-    checker_.violate(fmt::format("{} does not start: {}", node.name(), refusal));
+  if (is_removed(node)) node.renew();
+  const bool joins = node.id() == 0;
+  if (joins) {
+    membership::InitialCluster cluster;
+    for (const auto& other : nodes_) {
+      if (listed(*other)) {
+        cluster[other->name()] = *membership::parse_url_list(peer_url(other->name()));
+      }
+    }
+    node.set_cluster(std::move(cluster));
   }
+  const std::string refusal = node.start();
+  if (joins && refusal.empty()) checker_.saw("a member joins");
+  if (joins || refusal.empty() || node.state() == Node::State::kDead) return;
+  checker_.violate(fmt::format("{} does not start: {}", node.name(), refusal));
 }
 
 void ClusterSimulation::start_all() {
   bury_the_dead();
   for (const auto& node : nodes_) {
     node->spare();
-    if (going_on() && node->state() == Node::State::kDown) start(*node);
+    if (going_on() && belongs(*node) && node->state() == Node::State::kDown) start(*node);
   }
 }
 
 bool ClusterSimulation::all_ready() const {
-  return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& node) { return node->ready(); });
+  const auto all = members();
+  return std::all_of(all.begin(), all.end(),
+                     [this](const Node* node) { return node->ready() && !is_removed(*node); });
 }
 
+// Some may have to begin anew, or to be told again who is there.
 void ClusterSimulation::wait_for_all() {
-  const auto some_dead = [this] {
-    return std::any_of(nodes_.begin(), nodes_.end(),
-                       [](const auto& node) { return node->state() == Node::State::kDead; });
+  const auto some_down = [this] {
+    const auto all = members();
+    return std::any_of(all.begin(), all.end(), [](const Node* node) {
+      return node->state() != Node::State::kUp && node->state() != Node::State::kStopping;
+    });
   };
-  for (int attempt = 0; attempt < 5 && going_on(); attempt++) {
+  for (int attempt = 0; attempt < 12 && going_on(); attempt++) {
     start_all();
-    world_.run_until([&] { return !going_on() || all_ready() || some_dead(); }, kReadyLimit);
+    world_.run_until([&] { return !going_on() || all_ready() || some_down(); }, kReadyLimit);
     if (all_ready() || !going_on()) return;
-    if (!some_dead()) break;
+    if (!some_down()) break;
+    world_.run_for(Seconds(1));
   }
   if (going_on()) checker_.violate("not all members get ready");
 }
 
 // --- the end of a run
 
+// Whoever is found to be removed meanwhile leaves its clients to others.
 void ClusterSimulation::settle() {
-  const bool idle = world_.run_until(
-      [this] { return !going_on() || (all_idle(clients_) && all_idle(readers_)); }, kClientsLimit);
-  if (!idle) checker_.violate("calls without an end");
+  const auto idle = [this] {
+    return !going_on() || (all_idle(clients_) && all_idle(readers_) && operator_->idle());
+  };
+  const auto some_stopped = [this] {
+    return std::any_of(nodes_.begin(), nodes_.end(),
+                       [](const auto& node) { return node->state() == Node::State::kStopped; });
+  };
+  do {
+    bury_the_dead();
+    world_.run_until([&] { return idle() || some_stopped(); }, kClientsLimit);
+  } while (!idle() && some_stopped());
+  if (!idle()) checker_.violate("calls without an end");
+}
+
+// Those that are there ask for it until it is done.
+void ClusterSimulation::promote_learners() {
+  const auto none_left = [this] { return !going_on() || model_.members().now().learners.empty(); };
+  for (int attempt = 0; attempt < 60 && !none_left(); attempt++) {
+    if (operator_->idle()) {
+      ask_operator(any_member().name(),
+                   Workload::promote_member(*model_.members().now().learners.begin()));
+    }
+    world_.run_until(none_left, Seconds(1));
+  }
+  if (!none_left()) checker_.violate("a learner is not promoted");
+}
+
+void ClusterSimulation::let_removed_stop() {
+  const auto none_left = [this] {
+    return !going_on() || std::none_of(nodes_.begin(), nodes_.end(), [this](const auto& node) {
+      return !belongs(*node) &&
+             (node->state() == Node::State::kUp || node->state() == Node::State::kStopping);
+    });
+  };
+  if (!world_.run_until(none_left, kRemovedLimit)) {
+    checker_.violate("a removed member does not stop");
+  }
+  bury_the_dead();
 }
 
 void ClusterSimulation::let_members_catch_up() {
-  const auto behind = [this](const auto& node) {
+  const auto all = members();
+  const auto behind = [this](Node* node) {
     return node->member()->shared().progress.applied < model_.last();
   };
   const auto none_behind = [&] {
-    return !going_on() || std::none_of(nodes_.begin(), nodes_.end(), behind);
+    return !going_on() || std::none_of(all.begin(), all.end(), behind);
   };
   if (world_.run_until(none_behind, kCatchUpLimit)) return;
-  for (const auto& node : nodes_) {
+  for (Node* node : all) {
     if (!behind(node)) continue;
     checker_.violate(fmt::format("{} has applied {} of {}", node->name(),
                                  node->member()->shared().progress.applied.load(), model_.last()));
   }
 }
 
-// Each member is asked for everything: by its first client.
+// As its View tells it, and as its core has it.
+bool ClusterSimulation::knows_the_members(const Node& node) const {
+  MemberSets told;
+  for (const auto& member : node.member()->shared().views.load()->roster->members) {
+    (member.is_learner ? told.learners : told.voters).insert(member.id);
+  }
+  const MemberSets& now = model_.members().now();
+  return told == now && configurations_.at(node.id()) == now;
+}
+
+void ClusterSimulation::let_members_know_each_other() {
+  const auto all = members();
+  const auto all_know = [&] {
+    return !going_on() || std::all_of(all.begin(), all.end(),
+                                      [this](Node* node) { return knows_the_members(*node); });
+  };
+  if (world_.run_until(all_know, kCatchUpLimit)) return;
+  for (Node* node : all) {
+    if (!knows_the_members(*node)) {
+      checker_.violate(node->name() + " has other members than the log");
+    }
+  }
+}
+
+// Each member is asked for everything.
 void ClusterSimulation::look_at_everything() {
   let_members_catch_up();
+  if (going_on()) let_members_know_each_other();
   let_watchers_catch_up(world_, checker_, watchers_);
-  for (std::size_t i = 0; i < nodes_.size(); i++) {
-    Client& client = *clients_[i];
+  const auto all = members();
+  for (std::size_t i = 0; i < all.size(); i++) {
+    Client& client = *clients_[i % clients_.size()];
+    client.move_to(all[i]->address());
     client.ask(Workload::read_all(0));
     client.ask(Workload::hash_at(0));
     ask_for_history(client, model_, random_, 20);
+    if (i + 1 == clients_.size()) settle();
   }
   settle();
 }
@@ -374,7 +601,12 @@ Verdict ClusterSimulation::run() {
   for (const auto& reader : readers_) reader->retire();
   world_.set_reset_one_in(0);
   if (going_on()) wait_for_all();
+  // What it is still to ask; that may be done only now.
+  operator_->move_to(any_member().address());
   if (going_on()) settle();
+  if (going_on()) let_removed_stop();
+  if (going_on()) wait_for_all();
+  if (going_on()) promote_learners();
   if (going_on()) look_at_everything();
   if (going_on()) outlive_leases(world_, checker_, model_, kLeasesLimit);
   if (going_on()) power_fails_for_all();

@@ -96,6 +96,7 @@ void Model::apply(const raft::Entry& entry, base::TimePoint now) {
       dispatch(made, request, index, now);
     }
   }
+  if (entry.type == raft::EntryType::kConfChange) members_.apply(entry.data.view());
   made.revision = revision_;
   made.floor = floor_;
   first_with_.try_emplace(revision_, index);

@@ -20,6 +20,7 @@
 #include "mvcc/model_test.h"
 #include "proto/raft_internal.pb.h"
 #include "raft/types.h"
+#include "sim/members.h"
 
 namespace keelson::sim {
 
@@ -97,6 +98,7 @@ class Model {
   using Alarm = std::pair<std::uint64_t, etcdserverpb::AlarmType>;  // whose, and which
   const std::set<Alarm>& alarms() const { return alarms_; }
   bool no_space() const;
+  const Members& members() const { return members_; }
 
   // All changes, in order.
   const std::vector<mvcc::ModelChange>& changes() const { return changes_; }
@@ -146,6 +148,7 @@ class Model {
   std::map<std::int64_t, Index> first_with_{{1, 0}};
   std::map<std::int64_t, std::vector<Lease>> leases_;
   std::set<Alarm> alarms_;
+  Members members_;
   std::int64_t revision_ = 1;
   std::int64_t floor_ = -1;
   std::int64_t sub_ = 0;

@@ -2,6 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "member/joining.h"
+#include "peer/connector.h"
+
 namespace keelson::sim {
 namespace {
 
@@ -32,7 +37,8 @@ Node::Node(env::simulated::World& world, std::string name, Options options, Stor
       options_(std::move(options)),
       story_(story),
       events_(std::move(events)),
-      host_(world.host(name_)) {
+      host_(world.host(name_)),
+      id_(options_.id) {
   member::set_stop_handler(end_process);
   host_.disk().on_operation([this](const Disk::Step& step) { return on_disk(step); });
 }
@@ -84,10 +90,53 @@ member::Lanes Node::lanes() {
   return lanes;
 }
 
+bool Node::has_log() {
+  const auto names = host_.disk().list(member::Paths::of(options_.config).wal);
+  return names && std::any_of(names->begin(), names->end(),
+                              [](const std::string& name) { return name.ends_with(".wal"); });
+}
+
+void Node::set_cluster(membership::InitialCluster cluster) {
+  options_.config.initial_cluster = std::move(cluster);
+  options_.config.new_cluster = false;
+}
+
+void Node::renew() {
+  CHECK(state() == State::kDown);
+  options_.config.data_dir = fmt::format("/data{}", ++directories_);
+  id_ = 0;
+  story_.tell(name_, "begins anew in {}", options_.config.data_dir);
+}
+
+std::string Node::ask_others() {
+  using Asked = base::Result<std::optional<member::RunningCluster>, member::BootError>;
+  std::optional<Asked> asked;
+  std::unique_ptr<member::Joining> joining;
+  const auto connector = peer::make_plain_connector(host_.network());
+  env::Lane& lane = host_.lane("io0");
+  lane.post([&] {
+    joining = std::make_unique<member::Joining>(lane, *connector, options_.config,
+                                                [&](Asked result) { asked = std::move(result); });
+  });
+  world_.run_until([&] { return asked || !host_.is_alive(); }, base::Seconds(120));
+  CHECK(asked || !host_.is_alive());
+  if (!asked) return "killed";
+  if (!*asked) return asked->error().text;
+  options_.config.running = **std::move(asked);
+  return "";
+}
+
 std::string Node::start() {
   CHECK(state() == State::kDown);
   lives_++;
   story_.tell(name_, "starts, life {}", lives_);
+  if (options_.peers && !has_log()) {
+    const std::string refusal = ask_others();
+    if (!refusal.empty()) {
+      story_.tell(name_, "does not start: {}", refusal);
+      return refusal;
+    }
+  }
   auto process = std::make_unique<Process>();
   auto made = member::Member::make(options_.config, host_.disk(), host_.clock(), host_.network(),
                                    lanes(), world_.random().next());
@@ -102,7 +151,8 @@ std::string Node::start() {
   process->member = *std::move(made);
   process->member->shared().on_apply = events_.on_apply;
   process->member->shared().on_raft = events_.on_raft;
-  events_.on_life(process->member->identity().member_id);
+  id_ = process->member->identity().member_id;
+  events_.on_life(id_);
   process->metrics = std::make_unique<api::GrpcMetrics>();
   for (std::size_t i = 0; i < options_.io_lanes; i++) {
     process->apis.push_back(std::make_unique<api::LaneApi>(process->member->front(i),
@@ -110,7 +160,11 @@ std::string Node::start() {
   }
   if (options_.peers) listen_to_peers(*process);
   process_ = std::move(process);
-  process_->member->start([this] { listen(); });
+  process_->member->start([this] { listen(); },
+                          [this] {
+                            story_.tell(name_, "was removed");
+                            if (state() == State::kUp) stop();
+                          });
   return "";
 }
 

@@ -4,6 +4,9 @@
 //         |         |               |
 //         +---------+----kill-------+--> Dead ---------bury--> Down
 //
+// One that finds itself removed from its cluster stops itself, as the server's main does. One that
+// has no log asks the others before it starts, if it has any; the world goes on meanwhile.
+//
 // A kill comes from outside, at a chosen disk operation, or from the server itself when it finds
 // durability in doubt (member::stop_process). It ends the process between two instructions of the
 // server: the host runs nothing more (env/simulated W5), and bury() takes the objects down, outside
@@ -42,6 +45,7 @@ class Node {
 
   struct Options {
     member::Config config;
+    raft::NodeId id = 0;  // if that is known before its first life
     http::ServerOptions server;
     std::size_t io_lanes = 2;
     std::size_t workers = 2;
@@ -73,6 +77,14 @@ class Node {
 
   // Boots. If it does not start: why, and it is Down, or Dead if it was killed meanwhile.
   std::string start();
+  // Of the next lives: what it is told of its cluster, which it is to join. It matters only while
+  // it has no log.
+  void set_cluster(membership::InitialCluster cluster);
+  // Begins anew in an empty directory, as another member. It is Down.
+  void renew();
+  // Who it was in its last life in this directory; 0: nobody yet.
+  raft::NodeId id() const { return id_; }
+  bool has_log();
   // As by SIGTERM. Ends in Stopped, unless it is killed before that.
   void stop();
   void kill(Crash mode);
@@ -84,7 +96,7 @@ class Node {
   std::string bury(Crash mode = Crash::kKeepAll);
 
   std::uint64_t lives() const { return lives_; }
-  member::Member* member() { return process_ ? process_->member.get() : nullptr; }
+  member::Member* member() const { return process_ ? process_->member.get() : nullptr; }
 
  private:
   struct Process {
@@ -99,6 +111,8 @@ class Node {
   };
 
   member::Lanes lanes();
+  // Why not, or empty.
+  std::string ask_others();
   void listen();
   void listen_to_peers(Process& process);
   void stop_peers();
@@ -107,13 +121,15 @@ class Node {
 
   env::simulated::World& world_;
   const std::string name_;
-  const Options options_;
+  Options options_;
   Story& story_;
   Events events_;
   env::simulated::Host& host_;
   std::unique_ptr<Process> process_;
   std::unique_ptr<KillPlan> plan_;
   std::uint64_t lives_ = 0;
+  std::uint64_t directories_ = 1;
+  raft::NodeId id_ = 0;
   bool ready_ = false;
   bool stopping_ = false;
 };

@@ -2,10 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <set>
+#include <string>
+
 #include "sim/cluster.h"
 
 namespace keelson::sim {
 namespace {
+
+constexpr const char* kRareInClusters[] = {"a snapshot installed", "a kill at a snapshot",
+                                           "a member joins",       "a removed member starts again",
+                                           "MemberPromote",        "MoveLeader"};
 
 TEST(Simulation, OneSeedIsOneRun) {
   for (const std::uint64_t seed : {1, 2, 3}) {
@@ -54,18 +62,21 @@ TEST(Simulation, SeedsThatFailedOnce) {
   }
 }
 
+// Until each of the faults has been met.
 TEST(ClusterSimulation, OneSeedIsOneRun) {
-  for (const std::uint64_t seed : {1, 2}) {
+  std::set<std::string> left(std::begin(kRareInClusters), std::end(kRareInClusters));
+  for (std::uint64_t seed = 11; !left.empty() && seed < 51; seed++) {
     const Verdict first = ClusterSimulation({.seed = seed}, 3).run(),
                   again = ClusterSimulation({.seed = seed}, 3).run();
-    EXPECT_TRUE(first.ok()) << first.violation;
+    EXPECT_TRUE(first.ok()) << "seed " << seed << ": " << first.violation << "\n" << first.story;
     EXPECT_EQ(first.trace, again.trace) << "seed " << seed;
+    for (const auto& [what, times] : first.calls.seen) left.erase(what);
   }
+  for (const std::string& what : left) ADD_FAILURE() << what << " was not met";
 }
 
 TEST(ClusterSimulation, ClustersOfAnySizeGoThroughTroubles) {
   std::uint64_t lives = 0, answered = 0;
-  std::map<std::string, std::uint64_t> seen;
   for (std::uint64_t seed = 1; seed <= 10; seed++) {
     const std::size_t members = 2 + seed % 4;
     const Verdict verdict = ClusterSimulation({.seed = seed, .calls = 200}, members).run();
@@ -74,13 +85,9 @@ TEST(ClusterSimulation, ClustersOfAnySizeGoThroughTroubles) {
                               << verdict.story;
     lives += verdict.lives - members;
     answered += verdict.calls.answered;
-    for (const auto& [what, times] : verdict.calls.seen) seen[what] += times;
   }
   EXPECT_GT(lives, 40u);
   EXPECT_GT(answered, 1000u);
-  for (const char* what : {"a snapshot installed", "a kill at a snapshot"}) {
-    EXPECT_GT(seen[what], 0u) << what;
-  }
 }
 
 }  // namespace

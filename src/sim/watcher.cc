@@ -34,6 +34,10 @@ void Watcher::start() {
   lane_.post([this] { connect(); });
 }
 
+void Watcher::move_to(std::string server) {
+  lane_.post([this, server = std::move(server)]() mutable { server_ = std::move(server); });
+}
+
 void Watcher::hurry() { options_.pause_one_in = options_.leave_one_in = 0; }
 
 std::string Watcher::where() const {
@@ -75,7 +79,7 @@ void Watcher::connect() {
 void Watcher::open() {
   created_ = false;
   // What came of a revision in fragments comes again as a whole.
-  if (std::exchange(fragmented_, false)) move_to(told_ + 1);
+  if (std::exchange(fragmented_, false)) go_on_from(told_ + 1);
   start_ = told_ + 1;
   stream_ = std::make_unique<Stream>(*this);
   stream_->call = connection_->start({.path = "/etcdserverpb.Watch/Watch"}, *stream_);
@@ -177,13 +181,13 @@ void Watcher::cancelled(const etcdserverpb::WatchResponse& response) {
   }
   fragmented_ = false;
   told_ = floor - 1;
-  move_to(floor);
+  go_on_from(floor);
   lane_.cancel(stream_->resume);
   stream_.reset();
   connect_later();
 }
 
-void Watcher::move_to(std::int64_t revision) {
+void Watcher::go_on_from(std::int64_t revision) {
   const auto& changes = model_.changes();
   place_ = static_cast<std::size_t>(std::lower_bound(changes.begin(), changes.end(), revision,
                                                      [](const auto& change, std::int64_t r) {

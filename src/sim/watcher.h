@@ -43,6 +43,9 @@ class Watcher {
   Watcher& operator=(const Watcher&) = delete;
 
   void start();
+  // Asks another server when its stream ends.
+  void move_to(std::string server);
+  const std::string& server() const { return server_; }
   // Everything that happened in its range was told.
   bool caught_up() const { return !next_in_range(place_, model_.revision()); }
   // Does nothing that delays it any more.
@@ -61,7 +64,7 @@ class Watcher {
   void cancelled(const etcdserverpb::WatchResponse& response);
   void event(const mvccpb::Event& event);
   void check_previous(const mvccpb::Event& event, const mvcc::ModelChange& change);
-  void move_to(std::int64_t revision);
+  void go_on_from(std::int64_t revision);
   void idle_a_while();
   // The first change in its range at or behind this place, of a revision up to `revision`.
   std::optional<std::size_t> next_in_range(std::size_t place, std::int64_t revision) const;
@@ -73,7 +76,7 @@ class Watcher {
   env::Lane& lane_;
   env::Network& network_;
   const std::string name_;
-  const std::string server_;
+  std::string server_;
   Checker& checker_;
   const Model& model_;
   Story& story_;

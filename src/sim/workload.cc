@@ -243,4 +243,29 @@ Request Workload::all_leases() {
   return make("Lease", "LeaseLeases", etcdserverpb::LeaseLeasesRequest());
 }
 
+Request Workload::add_member(const std::string& peer_url, bool learner) {
+  etcdserverpb::MemberAddRequest request;
+  request.add_peerurls(peer_url);
+  request.set_islearner(learner);
+  return make("Cluster", "MemberAdd", request);
+}
+
+Request Workload::remove_member(std::uint64_t id) {
+  etcdserverpb::MemberRemoveRequest request;
+  request.set_id(id);
+  return make("Cluster", "MemberRemove", request);
+}
+
+Request Workload::promote_member(std::uint64_t id) {
+  etcdserverpb::MemberPromoteRequest request;
+  request.set_id(id);
+  return make("Cluster", "MemberPromote", request);
+}
+
+Request Workload::move_leader(std::uint64_t to) {
+  etcdserverpb::MoveLeaderRequest request;
+  request.set_targetid(to);
+  return make("Maintenance", "MoveLeader", request);
+}
+
 }  // namespace keelson::sim

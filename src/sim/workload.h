@@ -41,6 +41,11 @@ class Workload {
   static Request read_all(std::int64_t revision);
   static Request hash_at(std::int64_t revision);
   static Request all_leases();
+  // Changes of the members.
+  static Request add_member(const std::string& peer_url, bool learner);
+  static Request remove_member(std::uint64_t id);
+  static Request promote_member(std::uint64_t id);
+  static Request move_leader(std::uint64_t to);  // asked of the leader
 
  private:
   std::string key();
