@@ -14,6 +14,9 @@ using etcdserverpb::TxnRequest;
 
 namespace {
 
+// Changes of one operation that are worth making room for at once: a delete of a range.
+constexpr std::size_t kMany = 1000;
+
 bool keeps_something(const PutRequest& request) {
   return request.ignore_value() || request.ignore_lease();
 }
@@ -94,18 +97,20 @@ base::Result<DeleteResult, Errc> State::Operation::delete_range(const DeleteRang
                                                                 bool want_previous) {
   if (request.prev_kv()) tally_.ranges++;
   tally_.deletes++;
-  std::vector<Change> tombstones;
   std::vector<Version> existing;
+  const std::size_t before = changes_.size();
   const auto range = KeyRange::of(request.key(), request.range_end());
   for (OverlaidCursor cursor(view_.index, &overlay_, range); cursor.valid(); cursor.next()) {
     const auto version = cursor.get(view_.revision);
     if (!version) continue;
-    tombstones.push_back(tombstone(cursor.key(), changes_.size() + tombstones.size()));
+    const std::string_view key = cursor.key();
+    changes_.push_back(tombstone(key, in_txn_ ? view_.index.get(key, view_.revision) : version));
     if (request.prev_kv() && want_previous) existing.push_back(*version);
   }
-  DeleteResult result{.deleted = static_cast<std::int64_t>(tombstones.size())};
+  DeleteResult result{.deleted = static_cast<std::int64_t>(changes_.size() - before)};
   result.previous = answer_with(existing);
-  for (Change& change : tombstones) add(std::move(change));
+  // Not while the cursor walks over it.
+  for (std::size_t i = before; in_txn_ && i < changes_.size(); i++) lay_over(changes_[i]);
   result.revision = revision();
   return result;
 }
@@ -115,8 +120,9 @@ DeleteResult State::Operation::delete_keys(const std::vector<std::string>& keys)
   for (std::size_t i = 0; i < keys.size(); i++) {
     CHECK(i == 0 || keys[i - 1] < keys[i]);
     tally_.deletes++;
-    if (!find(keys[i])) continue;
-    add(tombstone(keys[i], changes_.size()));
+    const auto existing = find(keys[i]);
+    if (!existing) continue;
+    add(tombstone(keys[i], existing));
     result.deleted++;
   }
   result.revision = revision();
@@ -262,9 +268,9 @@ std::int64_t State::Operation::lease_of(std::string_view key) const {
   return changes_[static_cast<std::size_t>(it->second.mod.sub)].record.lease;
 }
 
-State::Operation::Change State::Operation::tombstone(std::string_view key, std::size_t sub) const {
-  const auto superseded = view_.index.get(key, view_.revision);
-  return {.record = {.revision = {main_, static_cast<std::int64_t>(sub)},
+State::Operation::Change State::Operation::tombstone(
+    std::string_view key, const std::optional<Version>& superseded) const {
+  return {.record = {.revision = {main_, static_cast<std::int64_t>(changes_.size())},
                      .tombstone = true,
                      .encoded = encode({.key = key})},
           .previous = superseded ? std::optional(superseded->mod) : std::nullopt,
@@ -273,8 +279,13 @@ State::Operation::Change State::Operation::tombstone(std::string_view key, std::
 
 void State::Operation::add(Change change) {
   CHECK_EQ(change.record.revision.sub, static_cast<std::int64_t>(changes_.size()));
-  if (in_txn_) overlay_.insert_or_assign(change.record.key(), change.version());
   changes_.push_back(std::move(change));
+  if (in_txn_) lay_over(changes_.back());
+}
+
+// The key is borrowed from the record, whose bytes stay where they are.
+void State::Operation::lay_over(const Change& change) {
+  overlay_.insert_or_assign(change.record.key(), change.version());
 }
 
 const base::SharedBytes* State::Operation::unpublished(Revision revision) const {
@@ -323,6 +334,7 @@ base::Result<std::vector<base::SharedBytes>, Errc> State::Operation::gather(
 
 void State::Operation::commit() {
   if (changes_.empty()) return;
+  if (changes_.size() > kMany) state_.events_.reserve(state_.events_.size() + changes_.size());
   for (Change& change : changes_) {
     const std::string_view key = change.record.key();
     state_.index_.put(key, change.version());

@@ -83,8 +83,10 @@ class State::Operation {
   // The key with the changes so far; nullopt if it is not there.
   std::optional<Version> find(std::string_view key) const;
   std::int64_t lease_of(std::string_view key) const;
-  Change tombstone(std::string_view key, std::size_t sub) const;
+  // The next change. `superseded`: what the key was before the operation.
+  Change tombstone(std::string_view key, const std::optional<Version>& superseded) const;
   void add(Change change);
+  void lay_over(const Change& change);
 
   void read(std::span<const Revision> revisions, std::span<base::ReadResult> out) const;
   // nullptr if the change is older than the running batch.
