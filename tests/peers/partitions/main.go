@@ -224,12 +224,16 @@ func (t *trial) suffer(trouble trouble) error {
 // goOn waits until some more requests have been answered.
 func (t *trial) goOn() error {
 	before := t.traffic.Answered()
-	return cluster.Until(t.ctx, "requests are answered", func(context.Context) error {
+	err := cluster.Until(t.ctx, "requests are answered", func(context.Context) error {
 		if now := t.traffic.Answered(); now < before+20 {
 			return fmt.Errorf("%d since", now-before)
 		}
 		return nil
 	})
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, cluster.Describe(t.ctx, t.members))
+	}
+	return err
 }
 
 func (t *trial) healAll() error {

@@ -255,6 +255,24 @@ func (m *Member) AwaitReady(ctx context.Context) error {
 	})
 }
 
+// Describe says what each member says of itself, for messages.
+func Describe(ctx context.Context, members []*Member) string {
+	text := ""
+	for _, m := range members {
+		s, err := m.Status(ctx)
+		switch {
+		case !m.Running():
+			text += fmt.Sprintf("; %s does not run", m.Name)
+		case err != nil:
+			text += fmt.Sprintf("; %s says nothing: %v", m.Name, err)
+		default:
+			text += fmt.Sprintf("; %s: id %x, leader %x, term %d, index %d, applied %d", m.Name, s.Header.MemberId, s.Leader,
+				s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex)
+		}
+	}
+	return text
+}
+
 // AwaitAllReady is AwaitReady of each.
 func AwaitAllReady(ctx context.Context, members []*Member) error {
 	for _, m := range members {
