@@ -24,16 +24,18 @@ struct StateHasher::Work {
 };
 
 StateHasher::StateHasher(member::Front& front, Done done)
-    : front_(front),
-      done_(std::move(done)),
-      work_(std::make_shared<Work>(front.view())),
-      waiting_(front) {
-  // The store has all that the View shows; what it has got since then counts too.
-  waiting_ = front_.on_store([this, work = work_](store::Store& store) -> base::Job {
-    work->before = store.buckets().hash_before_key();
-    work->after = store.buckets().hash_after_key();
-    return [this] { slice(); };
-  });
+    : front_(front), done_(std::move(done)), waiting_(front) {
+  // View and buckets of one state: a snapshot that is installed meanwhile replaces both.
+  waiting_ = front_.on_state(
+      [this](std::shared_ptr<const member::View> view, store::Store& store) -> base::Job {
+        auto work = std::make_shared<Work>(std::move(view));
+        work->before = store.buckets().hash_before_key();
+        work->after = store.buckets().hash_after_key();
+        return [this, work = std::move(work)]() mutable {
+          work_ = std::move(work);
+          slice();
+        };
+      });
 }
 StateHasher::~StateHasher() = default;
 

@@ -21,6 +21,7 @@ struct StateHash {
   std::uint32_t hash = 0;
 };
 
+// The whole state: keys and all other buckets, as of one View.
 class StateHasher {
  public:
   using Done = base::Function<void(base::Result<StateHash, http::Status>)>;

@@ -10,6 +10,7 @@
 #include "member/hash_endpoint.h"
 #include "member/lease_endpoints.h"
 #include "member/peers.h"
+#include "member/publisher.h"
 #include "membership/cluster.h"
 #include "membership/member.h"
 
@@ -113,8 +114,11 @@ http::Route PeerEndpoints::route(const http::Request& head) {
   }
   if (path == "/downgrade/enabled") return {.handler = std::make_unique<DowngradeEnabled>(front_)};
   return {.handler = http::make_simple_handler([this](const http::Request& request) {
-            if (request.path == "/version") return version_response(*front_.view());
-            return members_response(front_);
+            if (request.path != "/version") return members_response(front_);
+            http::Response response = version_response(*front_.view());
+            response.headers.add(std::string(member::kServerField),
+                                 std::string(member::kServerMark));
+            return response;
           })};
 }
 

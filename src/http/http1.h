@@ -167,6 +167,8 @@ struct Http1Limits {
   std::size_t pipelined_bytes_max = 64 << 10;  // of requests behind the one being answered
   base::Duration head_timeout =
       base::Seconds(300);  // from its first byte, or from the connection's
+  // Whether that time begins anew with all that comes: then a head may take long, but not stall.
+  bool each_read = false;
   // Between two requests of a connection; zero: for ever.
   base::Duration idle_timeout = base::Duration::zero();
 };

@@ -94,6 +94,7 @@ class Http1Connection final : public Protocol, private Exchange, private BodySin
 
   void on_bytes(std::string_view bytes) override {
     input_.append(bytes);
+    if (context_.options.http1.each_read && timer_for_ == Wait::kHead) set_timer(Wait::kNone);
     process();
   }
 

@@ -97,6 +97,8 @@ class World {
       options.http1.head_bytes_max = static_cast<std::size_t>(d.number("head", 1 << 20));
       options.http1.pipelined_bytes_max = static_cast<std::size_t>(d.number("pipelined", 1000));
       options.http1.idle_timeout = base::Milliseconds(d.number("idle", 0));
+      options.http1.head_timeout = base::Milliseconds(d.number("head-ms", 300'000));
+      options.http1.each_read = d.has("each-read");
       server_ = std::make_unique<Server>(lane_, options, nullptr, &router_);
       auto stream = std::make_unique<fake::FakeStream>(lane_);
       wire_ = stream->wire();

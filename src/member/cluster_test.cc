@@ -12,6 +12,7 @@
 #include "member/lease_endpoints.h"
 #include "member/member.h"
 #include "member/peers.h"
+#include "member/publisher.h"
 
 namespace keelson::member {
 namespace {
@@ -25,15 +26,25 @@ constexpr std::uint32_t kCompactionField = 7;
 constexpr std::uint32_t kLeaseGrantField = 8;
 constexpr base::Duration kElectionTimeout = Seconds(1);
 
+// What a machine says of its server to the others, as of each question.
+struct Said {
+  std::string version;
+  bool is_etcd = false;  // nothing tells that it is one of ours
+};
+
 // What the peer port serves here: the transport, questions about leases and hashes.
 class PeerPort final : public http::RequestRouter {
  public:
-  // `version`: what it says of the server, as of each question.
-  PeerPort(Member& member, const std::string& version) : member_(member), version_(version) {}
+  PeerPort(Member& member, const Said& said) : member_(member), said_(said) {}
   http::Route route(const http::Request& head) override {
     if (head.path == "/version") {
-      return {.handler = http::make_simple_handler([version = version_](const http::Request&) {
-                return http::text_response(200, fmt::format(R"({{"etcdserver":"{}"}})", version));
+      return {.handler = http::make_simple_handler([said = said_](const http::Request&) {
+                auto response =
+                    http::text_response(200, fmt::format(R"({{"etcdserver":"{}"}})", said.version));
+                if (!said.is_etcd) {
+                  response.headers.add(std::string(kServerField), std::string(kServerMark));
+                }
+                return response;
               })};
     }
     if (head.path.starts_with("/leases")) return route_leases(member_.front(0), head);
@@ -43,7 +54,7 @@ class PeerPort final : public http::RequestRouter {
 
  private:
   Member& member_;
-  const std::string& version_;
+  const Said& said_;
 };
 
 // One member and its host.
@@ -51,7 +62,7 @@ class Machine {
  public:
   Machine(env::simulated::World& world, const std::string& name, const std::string& cluster,
           std::string version)
-      : world_(world), host_(world.host(name)), version_(std::move(version)) {
+      : world_(world), host_(world.host(name)), said_{.version = std::move(version)} {
     config_.name = name;
     config_.data_dir = "/data";
     config_.advertise_peer_urls = *membership::parse_url_list("http://" + name + ":2380");
@@ -61,6 +72,7 @@ class Machine {
     config_.store.segment_bytes = 64 * 1024;
     config_.wal_segment_bytes = 64 * 1024;
     config_.snapshot_catchup_entries = 20;
+    config_.lease_checkpoint = true;
     start();
   }
   ~Machine() {
@@ -81,7 +93,7 @@ class Machine {
   }
   void start() {
     make();
-    router_ = std::make_unique<PeerPort>(*member_, version_);
+    router_ = std::make_unique<PeerPort>(*member_, said_);
     server_ = std::make_unique<http::Server>(host_.lane("io0"),
                                              http::ServerOptions{.access = {.applies = false}},
                                              nullptr, router_.get());
@@ -160,7 +172,15 @@ class Machine {
     return outcome.value_or("nothing");
   }
 
-  void say_version(std::string version) { version_ = std::move(version); }
+  void say_version(std::string version) { said_.version = std::move(version); }
+  void be_etcd(bool is_etcd) { said_.is_etcd = is_etcd; }
+  // Revokes of expired leases that it has proposed.
+  std::uint64_t revokes() const { return member_->shared().progress.revokes_proposed; }
+  std::size_t leases() const { return member_->shared().views.load()->leases.size(); }
+  std::int64_t checkpoint_of(lease::LeaseId id) const {
+    const auto lease = member_->shared().views.load()->leases.find(id);
+    return lease ? lease->remaining_ttl.count() : -1;
+  }
   std::string cluster_version() const {
     const auto view = member_->shared().views.load();
     return view->roster->version ? view->roster->version->text() : "none";
@@ -227,9 +247,10 @@ class Machine {
     return answer;
   }
   Disk& disk() { return host_.disk(); }
-  // The raft lane does nothing for so long, as if it waited for a CPU.
-  void hold_up_raft(base::Duration duration) {
-    host_.lane("raft").post([this, duration] {
+  // A lane does nothing for so long, as if it waited for a CPU.
+  void hold_up_raft(base::Duration duration) { hold_up("raft", duration); }
+  void hold_up(std::string_view lane, base::Duration duration) {
+    host_.lane(lane).post([this, duration] {
       const auto end = host_.clock().now() + duration;
       const auto file = host_.disk().open("/held-up", env::OpenMode::kCreate).value();
       for (std::uint64_t at = 0; host_.clock().now() < end; at++) {
@@ -292,7 +313,7 @@ class Machine {
   env::simulated::Host& host_;
   Config config_;
   std::unique_ptr<Member> member_;
-  std::string version_;
+  Said said_;
   std::unique_ptr<PeerPort> router_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<env::Listener> listener_;
@@ -592,6 +613,67 @@ TEST_P(ClusterTest, ARequestThatIsLostSaysWhatIsKnownOfIt) {
   world_.heal_all();
   world_.run_for(Seconds(10));
   EXPECT_EQ(read(asked), "1") << "neither was made";
+}
+
+// Ten thousand a second where all are of our kind; a thousand with a member of etcd, which is as
+// many as etcd's leader proposes, and fewer while that member is late with applying.
+TEST_P(ClusterTest, LeasesEndAsFastAsTheMembersCanTake) {
+  constexpr int kLeases = 6000;
+  const auto let_them_end = [&] {
+    Machine& by = *leader();
+    const std::uint64_t before = by.revokes();
+    std::vector<std::shared_ptr<Machine::Answer>> answers;
+    for (int i = 1; i <= kLeases; i++) answers.push_back(by.grant(i, 10));
+    EXPECT_EQ(wait(answers.back()), "granted");
+    EXPECT_TRUE(world_.run_until([&] { return by.revokes() > before; }, Seconds(30)));
+  };
+  world_.run_for(Seconds(5));  // a look at the others
+  let_them_end();
+  world_.run_for(Seconds(2));
+  EXPECT_EQ(leader()->leases(), 0u) << "all at once where all are of our kind";
+
+  Machine& stranger = other_than(*leader());
+  stranger.be_etcd(true);
+  world_.run_for(Seconds(5));
+  const std::uint64_t before = leader()->revokes();
+  let_them_end();
+  world_.run_for(Seconds(3));
+  const std::uint64_t revoked = leader()->revokes() - before;
+  EXPECT_LE(revoked, 3300u);
+  EXPECT_GE(revoked, 2500u);
+  stranger.hold_up("apply", Seconds(6));
+  world_.run_for(Seconds(3));
+  const std::uint64_t then = leader()->revokes();
+  world_.run_for(Seconds(1));
+  EXPECT_LE(leader()->revokes() - then, 600u) << "its applied index lags";
+  ASSERT_TRUE(world_.run_until([&] { return leader()->leases() == 0; }, Seconds(60)));
+}
+
+// The checkpoints of a leader count at the next one, and so does what put them right.
+TEST_P(ClusterTest, ACheckpointIsKnownToTheNextLeader) {
+  ASSERT_EQ(wait(leader()->grant(7, 1000)), "granted");
+  world_.run_for(Seconds(310));
+  Machine& first = *leader();
+  EXPECT_EQ(first.checkpoint_of(7), 700);
+  EXPECT_EQ(other_than(first).checkpoint_of(7), 700) << "replicated";
+  first.kill(Disk::Crash::kLoseUnsynced);
+  ASSERT_TRUE(world_.run_until([&] { return leader() != nullptr; }, Seconds(20)));
+  Machine& second = *leader();
+  const auto left = [&](Machine& machine) {
+    int seconds = 0;
+    EXPECT_EQ(std::sscanf(wait(machine.time_to_live(7)).c_str(), "%d of 1000", &seconds), 1);
+    return seconds;
+  };
+  EXPECT_LE(left(second), 702) << "not its whole time again";
+  EXPECT_GE(left(second), 690);
+  // Answered only once the log says so, so that the third leader knows it too.
+  EXPECT_EQ(wait(second.renew(7)), "1000");
+  EXPECT_EQ(second.checkpoint_of(7), 0);
+  first.start_again();
+  ASSERT_TRUE(world_.run_until([&] { return all_ready(); }, Seconds(20)));
+  second.kill(Disk::Crash::kLoseUnsynced);
+  ASSERT_TRUE(world_.run_until([&] { return leader() != nullptr; }, Seconds(20)));
+  EXPECT_GE(left(*leader()), 980);
 }
 
 TEST_P(ClusterTest, WithoutALeaderNobodyAnswersForLeases) {

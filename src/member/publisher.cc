@@ -19,7 +19,7 @@ constexpr base::Duration kRetry = base::Milliseconds(500);
 }  // namespace
 
 Publisher::Publisher(Front& front, base::Job on_published)
-    : front_(front), on_published_(std::move(on_published)) {}
+    : front_(front), on_published_(std::move(on_published)), pace_(front) {}
 
 void Publisher::start() { publish(); }
 
@@ -28,6 +28,7 @@ void Publisher::stop() {
   front_.lane().cancel(timer_);
   front_.forget(ticket_);
   questions_.clear();
+  pace_.stop();
 }
 
 void Publisher::publish() {
@@ -60,7 +61,7 @@ void Publisher::watch_version() {
   timer_ = front_.lane().after(kVersionInterval, [this] { watch_version(); });
   const bool leads = front_.progress().leader.load() == front_.identity().member_id;
   if (!leads || ticket_ != 0) return;
-  versions_ = {kServerVersion};
+  versions_ = {{front_.identity().member_id, kServerVersion}};
   unanswered_ = 0;
   questions_.clear();
   for (const auto& member : front_.view()->roster->members) {
@@ -78,7 +79,13 @@ void Publisher::ask_version(const membership::Member& member) {
         const auto told = answered ? membership::parse_versions(answered->body) : std::nullopt;
         const auto version = told ? membership::parse_version(told->server) : std::nullopt;
         if (version) {
-          versions_.push_back(*version);
+          versions_[id] = *version;
+          const bool is_ours = answered->headers.find(kServerField) == kServerMark;
+          if (is_ours) {
+            ours_.insert(id);
+          } else {
+            ours_.erase(id);
+          }
         } else {
           env::log_warn(
               "failed to get version",
@@ -92,13 +99,23 @@ void Publisher::ask_version(const membership::Member& member) {
 // The cluster runs at the lowest minor version of its servers. One that nobody knows may be older
 // than all: then a new cluster begins at the lowest there is, and an old one stays where it is.
 void Publisher::decide_version() {
+  if (stopped_) return;
+  pace_.set_ours(ours_);
   const auto view = front_.view();
   const auto& current = view->roster->version;
-  const bool all_known = versions_.size() == view->roster->members.size();
+  // Members may have come since they were asked.
+  bool all_known = true;
+  membership::Version lowest = kServerVersion;
+  for (const auto& member : view->roster->members) {
+    const auto version = versions_.find(member.id);
+    if (version == versions_.end()) {
+      all_known = false;
+    } else {
+      lowest = std::min(lowest, version->second);
+    }
+  }
   if (current && !all_known) return;
-  const membership::Version wanted =
-      all_known ? std::min_element(versions_.begin(), versions_.end())->without_patch()
-                : kOldestClusterVersion;
+  const membership::Version wanted = all_known ? lowest.without_patch() : kOldestClusterVersion;
   if (stopped_ || ticket_ != 0 || (current && *current >= wanted)) return;
   membershippb::ClusterVersionSetRequest request;
   request.set_ver(wanted.text());

@@ -10,9 +10,15 @@
 
 #include "base/function.h"
 #include "member/front.h"
+#include "member/revoke_pace.h"
 #include "peer/question.h"
 
 namespace keelson::member {
+
+// The header field Server of what /version answers on the peer port, by which members of this kind
+// know each other. etcd has no such field, and looks for none.
+inline constexpr std::string_view kServerField = "Server";
+inline constexpr std::string_view kServerMark = "keelson";
 
 class Publisher {
  public:
@@ -36,8 +42,11 @@ class Publisher {
   bool stopped_ = false;
 
   // Of the servers, while a look at them is under way.
-  std::vector<membership::Version> versions_;
+  base::OrderedMap<membership::MemberId, membership::Version> versions_;
   std::size_t unanswered_ = 0;
+  // Known to be of this kind, as of their last answer.
+  std::set<membership::MemberId> ours_;
+  RevokePace pace_;
   std::vector<std::unique_ptr<peer::Question>> questions_;
 };
 

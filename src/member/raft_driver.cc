@@ -10,6 +10,7 @@
 #include "member/db_transfer.h"
 #include "member/front.h"
 #include "member/peers.h"
+#include "member/revoke_pace.h"
 
 namespace keelson::member {
 namespace {
@@ -71,6 +72,12 @@ raft::Config make_config(const Shared& shared, const RaftDriver::Start& start) {
           .seed = start.seed};
 }
 
+// api.md 4.2
+lease::DeadlineQueue::Config deadline_config(const Config& config) {
+  return {.retry_interval = config.request_timeout(),
+          .checkpoint_interval = config.lease_checkpoint ? kCheckpointInterval : base::Duration(0)};
+}
+
 }  // namespace
 
 RaftDriver::RaftDriver(env::Lane& lane, Shared& shared, Start start)
@@ -81,8 +88,7 @@ RaftDriver::RaftDriver(env::Lane& lane, Shared& shared, Start start)
       ids_(shared.identity.member_id, kNoWaitingLane, shared.clock->wall_now()),
       life_(base::Random(start.seed).next()),
       applied_(start.applied),
-      deadlines_({.checkpoint_interval =
-                      shared.config.lease_checkpoint ? kCheckpointInterval : base::Duration(0)}),
+      deadlines_(deadline_config(shared.config)),
       views_(lane, shared.views) {
   look_around();
   shared_.progress.committed = start.hard_state.commit;
@@ -118,7 +124,7 @@ void RaftDriver::hurry_first_election(int polls_left) {
 
 void RaftDriver::stop() {
   stopped_ = true;
-  deadlines_.demote();
+  demote_leases();
   if (!unsaved_state_.empty()) log_->push_always({.hard_state = unsaved_state_});
 }
 
@@ -211,21 +217,11 @@ void RaftDriver::on(AppliedNotice event) {
   deliver(std::move(event.responses));
   applied_ = event.applied;
   if (event.new_leader_term == node_.term() && leads()) promote_leases();
-  if (deadlines_.leading() && event.applied > promoted_at_) {
-    const auto now = lane_.clock().now();
-    for (const apply::LeaseChange& change : event.lease_changes) {
-      switch (change.kind) {
-        case apply::LeaseChange::Kind::kGranted:
-          deadlines_.granted(change.lease, now);
-          break;
-        case apply::LeaseChange::Kind::kRevoked:
-          deadlines_.revoked(change.lease.id);
-          break;
-        case apply::LeaseChange::Kind::kCheckpointed:
-          deadlines_.checkpointed(change.lease.id, change.lease.remaining_ttl, now);
-          break;
-      }
-    }
+  if (promoting_ && event.applied > promoting_->view_index) {
+    promoting_->changes.insert(promoting_->changes.end(), event.lease_changes.begin(),
+                               event.lease_changes.end());
+  } else if (deadlines_.leading() && event.applied > promoted_at_) {
+    note_lease_changes(event.lease_changes);
   }
   for (const apply::LeaseChange& change : event.lease_changes) {
     if (change.kind == apply::LeaseChange::Kind::kGranted) {
@@ -389,7 +385,7 @@ void RaftDriver::tell(const raft::SoftState& state) {
     env::log_info(fmt::format("raft.node: {:x} elected leader {:x} at term {}", node_.id(),
                               state.leader, node_.term()));
   }
-  if (state.role != raft::Role::kLeader) deadlines_.demote();
+  if (state.role != raft::Role::kLeader) demote_leases();
   for (const auto& front : shared_.fronts) {
     front->inbox().push_always(LeaderNotice{.leader = state.leader, .term = node_.term()});
   }
@@ -400,6 +396,7 @@ void RaftDriver::look_around() {
   const raft::ConfState conf = node_.configuration().conf_state();
   only_voter_ = conf.voters == std::vector{node_.id()} && conf.voters_outgoing.empty();
   alone_ = only_voter_ && conf.learners.empty() && conf.learners_next.empty();
+  shared_.progress.revokes_per_second = kRevokesPerSecond;  // until all are known
 }
 
 // The transport's peers are the members of the newest View, which shows what was applied.
@@ -445,17 +442,63 @@ void RaftDriver::trim_log() {
 
 // --- leases
 
+// A million leases take a good part of a second, and heartbeats must not wait so long: a worker
+// gathers and orders them, and what is applied meanwhile is reported to the new queue when it
+// comes.
 void RaftDriver::promote_leases() {
-  deadlines_.demote();
+  demote_leases();
   const auto view = views_.get();
-  std::vector<lease::Lease> leases;
-  leases.reserve(view->leases.size());
-  view->leases.visit([&](const lease::Lease& lease) {
-    leases.push_back(lease);
-    return true;
+  promoting_ = Promoting{.term = node_.term(), .view_index = view->applied_index, .changes = {}};
+  shared_.progress.revokes_per_second = kRevokesPerSecond;  // until all are known
+  shared_.any_worker().post([this, leases = view->leases, term = node_.term(),
+                             now = lane_.clock().now(), config = deadline_config(shared_.config),
+                             extend = shared_.config.election_timeout()] {
+    std::vector<lease::Lease> all;
+    all.reserve(leases.size());
+    leases.visit([&](const lease::Lease& lease) {
+      all.push_back(lease);
+      return true;
+    });
+    auto queue = std::make_unique<lease::DeadlineQueue>(config);
+    queue->promote(all, now, extend);
+    lane_.post([this, term, queue = std::move(queue)]() mutable { promoted(term, *queue); });
   });
-  promoted_at_ = view->applied_index;
-  deadlines_.promote(leases, lane_.clock().now(), shared_.config.election_timeout());
+}
+
+void RaftDriver::demote_leases() {
+  deadlines_.demote();
+  promoting_.reset();
+  for (const auto& [id, renewals] : std::exchange(resets_, {})) {
+    for (const RenewLease& each : renewals) answer_renewal(each);
+  }
+}
+
+void RaftDriver::promoted(raft::Term term, lease::DeadlineQueue& queue) {
+  if (stopped_ || !promoting_ || promoting_->term != term) return;
+  const Promoting promoting = *std::exchange(promoting_, std::nullopt);
+  if (!leads() || node_.term() != term) return;
+  promoted_at_ = promoting.view_index;
+  deadlines_ = std::move(queue);
+  note_lease_changes(promoting.changes);
+  pump();
+}
+
+void RaftDriver::note_lease_changes(const std::vector<apply::LeaseChange>& changes) {
+  const auto now = lane_.clock().now();
+  for (const apply::LeaseChange& change : changes) {
+    switch (change.kind) {
+      case apply::LeaseChange::Kind::kGranted:
+        deadlines_.granted(change.lease, now);
+        break;
+      case apply::LeaseChange::Kind::kRevoked:
+        deadlines_.revoked(change.lease.id);
+        break;
+      case apply::LeaseChange::Kind::kCheckpointed:
+        deadlines_.checkpointed(change.lease.id, change.lease.remaining_ttl, now);
+        break;
+    }
+    answer_resets(change.lease.id);
+  }
 }
 
 void RaftDriver::scan_leases() {
@@ -469,9 +512,11 @@ void RaftDriver::scan_leases() {
 bool RaftDriver::end_leases() {
   const auto now = lane_.clock().now();
   const bool lags = node_.hard_state().commit > applied_ + kExpiryLagMax;
-  const auto expired = deadlines_.take_expired(now, lags ? 0 : kExpiriesPerScan);
+  const std::size_t at_once = expiries_per_scan();
+  const auto expired = deadlines_.take_expired(now, lags ? 0 : at_once);
   for (const lease::LeaseId id : expired) {
     shared_.metrics.lease_expired.add();
+    shared_.progress.revokes_proposed++;
     etcdserverpb::InternalRaftRequest request;
     request.mutable_lease_revoke()->set_id(id);
     propose_own(std::move(request));
@@ -479,7 +524,15 @@ bool RaftDriver::end_leases() {
   propose_checkpoints(deadlines_.take_checkpoints(now, kCheckpointsPerScan));
   flush_proposals();
   pump();
-  return lags || expired.size() == kExpiriesPerScan;
+  return lags || (expired.size() == at_once && at_once == kExpiriesPerScan);
+}
+
+// Where there is a limit, scans are kLeaseScanInterval apart.
+std::size_t RaftDriver::expiries_per_scan() const {
+  const std::uint32_t pace = shared_.progress.revokes_per_second;
+  if (alone_ || pace == kRevokesUnlimited) return kExpiriesPerScan;
+  constexpr auto kScansPerSecond = base::Seconds(1) / kLeaseScanInterval;
+  return std::max<std::size_t>(pace / static_cast<std::size_t>(kScansPerSecond), 1);
 }
 
 void RaftDriver::propose_checkpoints(const std::vector<lease::DeadlineQueue::DueCheckpoint>& due) {
@@ -523,13 +576,9 @@ void RaftDriver::answer_renewal(const RenewLease& request) {
   RenewAnswer answer{.ticket = request.ticket, .answer = Errc::kNotPrimaryLessor};
   if (deadlines_.leading()) {
     auto renewed = deadlines_.renew(request.id, lane_.clock().now());
+    if (renewed && renewed->reset_checkpoint) return reset_checkpoint(request);
     if (renewed) {
       shared_.metrics.lease_renewed.add();
-      if (renewed->reset_checkpoint) {
-        etcdserverpb::InternalRaftRequest reset;
-        reset.mutable_lease_checkpoint()->add_checkpoints()->set_id(request.id);
-        propose_own(std::move(reset));
-      }
       answer.answer = renewed->ttl;
     } else {
       answer.answer = base::Seconds(0);
@@ -537,6 +586,25 @@ void RaftDriver::answer_renewal(const RenewLease& request) {
     }
   }
   shared_.fronts[request.front]->inbox().push_always(answer);
+}
+
+// The log says that less is left. Not answered before that is put right: the next leader would
+// count from there.
+void RaftDriver::reset_checkpoint(const RenewLease& request) {
+  auto& waiting = resets_[request.id];
+  waiting.push_back(request);
+  if (waiting.size() > 1) return;
+  etcdserverpb::InternalRaftRequest reset;
+  reset.mutable_lease_checkpoint()->add_checkpoints()->set_id(request.id);
+  propose_own(std::move(reset));
+}
+
+void RaftDriver::answer_resets(lease::LeaseId id) {
+  const auto it = resets_.find(id);
+  if (it == resets_.end()) return;
+  const auto waiting = std::move(it->second);
+  resets_.erase(it);
+  for (const RenewLease& each : waiting) answer_renewal(each);
 }
 
 void RaftDriver::on(const AskTimeToLive& request) {

@@ -111,9 +111,15 @@ class RaftDriver {
   void ask_whether_leading();
   void end_doubt();
   void answer_renewal(const RenewLease& request);
+  void reset_checkpoint(const RenewLease& request);
+  void answer_resets(lease::LeaseId id);
   void promote_leases();
+  void promoted(raft::Term term, lease::DeadlineQueue& queue);
+  void demote_leases();
+  void note_lease_changes(const std::vector<apply::LeaseChange>& changes);
   void scan_leases();
   bool end_leases();
+  std::size_t expiries_per_scan() const;
   void propose_checkpoints(const std::vector<lease::DeadlineQueue::DueCheckpoint>& due);
   // A request of this member's own, for which nobody waits.
   void propose_own(etcdserverpb::InternalRaftRequest request);
@@ -154,6 +160,15 @@ class RaftDriver {
 
   lease::DeadlineQueue deadlines_;
   raft::Index promoted_at_ = 0;  // lease changes up to here were in the promote
+  // A worker fills the queue of a term that this member leads; what was applied since its View.
+  struct Promoting {
+    raft::Term term = 0;
+    raft::Index view_index = 0;
+    std::vector<apply::LeaseChange> changes;
+  };
+  std::optional<Promoting> promoting_;
+  // Renewals that wait for a checkpoint of 0 to be applied.
+  base::OrderedMap<lease::LeaseId, std::vector<RenewLease>> resets_;
   ViewCache views_;
   bool stopped_ = false;
 };

@@ -47,7 +47,10 @@ struct Progress {
   std::atomic<raft::NodeId> leader{raft::kNone};  // raft
   std::atomic<raft::Term> leading_term{0};        // raft: in which this member led last
   std::atomic<bool> learner{false};               // apply: this member is one
-  std::atomic<bool> fatal{false};                 // whoever found durability in doubt
+  // Leading; 0: as many as there are (revoke_pace.h). io[0], and raft.
+  std::atomic<std::uint32_t> revokes_per_second{1000};
+  std::atomic<std::uint64_t> revokes_proposed{0};  // raft: of leases that have expired
+  std::atomic<bool> fatal{false};                  // whoever found durability in doubt
 };
 
 struct Shared {

@@ -48,6 +48,16 @@ http::ServerOptions without_policy(http::ServerOptions options) {
 
 namespace {
 
+// As etcd's peer port: no read takes longer, be it the first of a connection, one within a head, or
+// one for the next request. formats.md 6.1
+http::ServerOptions for_peers(http::ServerOptions options) {
+  constexpr base::Duration kReadTimeout = base::Seconds(5);
+  options.http1.head_timeout = kReadTimeout;
+  options.http1.each_read = true;
+  options.http1.idle_timeout = kReadTimeout;
+  return without_policy(std::move(options));
+}
+
 // What the others are asked before the member's lanes run, on a runtime of its own: `begin` makes
 // what asks.
 template <class T, class Asking>
@@ -82,7 +92,7 @@ class Server::IoLane {
       : lane_(front.lane()),
         clients_(front, metrics, options),
         peer_endpoints_(front),
-        peers_(front.lane(), without_policy(options), nullptr, &peer_endpoints_),
+        peers_(front.lane(), for_peers(options), nullptr, &peer_endpoints_),
         scrape_endpoints_(front, metrics, api::HttpPort::kMetrics),
         scrapers_(front.lane(), without_policy(options), nullptr, &scrape_endpoints_) {}
 
