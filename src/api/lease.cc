@@ -131,32 +131,33 @@ class LeaseTimeToLiveCall : public RequestHandler<etcdserverpb::LeaseTimeToLiveR
     waiting_ = context_.front.time_to_live(
         request_.id(), request_.keys(), [this](base::Result<member::LeaseTime, member::Errc> time) {
           waiting_ = 0;
-          if (time && time->told) return answer_told(*time);
-          const auto view = context_.front.view();
+          const auto view = context_.front.view();  // one for all of the answer
+          if (time && time->told) return answer_told(*view, *time);
           const auto lease = view->leases.find(request_.id());
           const bool gone = time ? !lease : time.error() == member::Errc::kLeaseNotFound;
-          if (gone) return answer_gone();
+          if (gone) return answer_gone(*view);
           if (!time) return refuse(time.error());
           answer_found(*view, *lease, std::chrono::duration_cast<base::Seconds>(time->remaining));
         });
   }
-  std::string begin(std::int64_t ttl) {
-    std::string out = header_only(context_.header());
+  std::string begin(const member::View& view, std::int64_t ttl) {
+    std::string out = header_only(context_.header(view));
     base::put_varint_field(out, 2, static_cast<std::uint64_t>(request_.id()));
     base::put_varint_field(out, 3, static_cast<std::uint64_t>(ttl));
     return out;
   }
   // In the words of the leader.
-  void answer_told(const member::LeaseTime& time) {
-    std::string out = begin(std::chrono::duration_cast<base::Seconds>(time.remaining).count());
+  void answer_told(const member::View& view, const member::LeaseTime& time) {
+    std::string out =
+        begin(view, std::chrono::duration_cast<base::Seconds>(time.remaining).count());
     base::put_varint_field(out, 4, static_cast<std::uint64_t>(time.told->granted_ttl.count()));
     for (const auto& key : time.told->keys) base::put_message_field(out, 5, key);
     answer(std::move(out));
   }
   // Not an error: api.md 4.
-  void answer_gone() { answer(begin(-1)); }
+  void answer_gone(const member::View& view) { answer(begin(view, -1)); }
   void answer_found(const member::View& view, const lease::Lease& lease, base::Seconds remaining) {
-    std::string out = begin(remaining.count());
+    std::string out = begin(view, remaining.count());
     base::put_varint_field(out, 4, static_cast<std::uint64_t>(lease.ttl.count()));
     if (!request_.keys()) return answer(std::move(out));
     lease::KeySet keys = view.leases.keys_of(lease.id);
