@@ -47,6 +47,27 @@ std::string counts_differ(const std::vector<std::string>& a, const std::vector<s
   return fmt::format("len({}) != len({})", base::quote(a), base::quote(b));
 }
 
+// Nothing that DNS could say.
+bool is_resolved(const Url& url) {
+  const std::string host = url.hostname();
+  return url.scheme.starts_with("unix") || host == "localhost" ||
+         host.find(':') != std::string::npos ||
+         host.find_first_not_of("0123456789.") == std::string::npos;
+}
+
+// Why lists of one length are not equal. `given`: what whoever asked DNS says.
+std::string cause_of(const std::vector<std::string>& advertised,
+                     const std::vector<std::string>& listed, std::string_view given) {
+  for (std::size_t i = 0; i < advertised.size(); i++) {
+    const auto a = parse_url(advertised[i]), b = parse_url(listed[i]);
+    if (!a || !b || !is_resolved(*a) || !is_resolved(*b)) break;
+    if (equal_urls({*a}, {*b})) continue;
+    return fmt::format("resolved urls: {} != {}", base::quote(advertised[i]),
+                       base::quote(listed[i]));
+  }
+  return std::string(given);
+}
+
 base::Result<void, ConfigError> check_advertised(const BootstrapCheck& check) {
   const Urls& listed = check.cluster.find(check.name)->second;
   const Urls& advertised = check.advertised_peer_urls;
@@ -56,8 +77,11 @@ base::Result<void, ConfigError> check_advertised(const BootstrapCheck& check) {
 
   auto advertised_texts = to_texts(advertised);
   std::sort(advertised_texts.begin(), advertised_texts.end());
-  const std::string cause = same_count ? std::string(check.resolve_error)
-                                       : counts_differ(advertised_texts, to_texts(listed));
+  auto listed_texts = to_texts(listed);
+  std::sort(listed_texts.begin(), listed_texts.end());
+  const std::string cause = same_count
+                                ? cause_of(advertised_texts, listed_texts, check.resolve_error)
+                                : counts_differ(advertised_texts, listed_texts);
   const std::string advertised_text = fmt::format("{}", fmt::join(advertised_texts, ","));
   const std::string as_cluster = to_text(InitialCluster{{std::string(check.name), advertised}});
 

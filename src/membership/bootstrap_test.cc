@@ -55,6 +55,11 @@ TEST(Bootstrap, Checks) {
                "--initial-cluster has m1=http://b:1 but missing from "
                "--initial-advertise-peer-urls=http://a:1 "
                "(no such host)"},
+           Row{"another address, which needs no DNS", "m1", "http://10.0.0.1:1",
+               "m1=http://10.0.0.2:1", false,
+               "--initial-cluster has m1=http://10.0.0.2:1 but missing from "
+               "--initial-advertise-peer-urls=http://10.0.0.1:1 "
+               "(resolved urls: \"http://10.0.0.1:1\" != \"http://10.0.0.2:1\")"},
            Row{"advertised, not listed", "m1", "http://a:1,http://b:1", "m1=http://a:1", false,
                "--initial-advertise-peer-urls has http://b:1 but missing from "
                "--initial-cluster=m1=http://a:1,m1=http://b:1"},

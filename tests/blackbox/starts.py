@@ -158,12 +158,33 @@ ROWS = [
         "listen unix /nonexistent/a: bind: no such file or directory"),
     row("--data-dir=c", 1, "failed to list data directory", '"dir":"c"', "ot a directory", files={"c": ""}),
     row("--data-dir=/proc/x", 1, START, "cannot access data directory: "),
+    # The members of the cluster to be.
+    row("--initial-cluster=default=http://127.0.0.1:9,b=http://127.0.0.1:9 "
+        "--initial-advertise-peer-urls=http://127.0.0.1:9", 1, START, "bootstrap failed",
+        "initial cluster b=http://127.0.0.1:9,default=http://127.0.0.1:9 has duplicate url"),
+    row("--initial-cluster=default=http://127.0.0.1:9 --initial-advertise-peer-urls=http://127.0.0.1:10", 1, START,
+        "bootstrap failed", "--initial-cluster has default=http://127.0.0.1:9 but missing from "
+        "--initial-advertise-peer-urls=http://127.0.0.1:10 "
+        '(resolved urls: \\"http://127.0.0.1:10\\" != \\"http://127.0.0.1:9\\")'),
+    row("--initial-cluster=default=http://127.0.0.1:9,default=http://127.0.0.1:91 "
+        "--initial-advertise-peer-urls=http://127.0.0.1:9", 1, START,
+        "--initial-cluster has default=http://127.0.0.1:91 but missing from "
+        '--initial-advertise-peer-urls=http://127.0.0.1:9 (len([\\"http://127.0.0.1:9\\"]) != '
+        'len([\\"http://127.0.0.1:9\\" \\"http://127.0.0.1:91\\"]))'),
+    row("--initial-cluster=default=http://127.0.0.1:9 "
+        "--initial-advertise-peer-urls=http://127.0.0.1:9,http://127.0.0.1:91", 1, START,
+        "--initial-advertise-peer-urls has http://127.0.0.1:91 but missing from "
+        "--initial-cluster=default=http://127.0.0.1:9,default=http://127.0.0.1:91"),
+    row("--name=a --initial-cluster=b=http://127.0.0.1:9 --initial-cluster-state=existing", 1, START,
+        'couldn\'t find local name \\"a\\" in the initial cluster configuration'),
+    row("--initial-cluster=default=http://127.0.0.1:9,b=http://127.0.0.1:9 --initial-cluster-state=existing", 1, START,
+        "initial cluster b=http://127.0.0.1:9,default=http://127.0.0.1:9 has duplicate url"),
     row("--initial-cluster-state=existing", 1, START,
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs"),
     # Ours alone: what is not there yet is never taken in silence.
     row("--cert-file=/a", 1, FLAGS, "cert-file=/a is not supported yet", ours=True),
     row("--auto-tls", 1, FLAGS, "auto-tls=true is not supported yet", ours=True),
-    row("--feature-gates=CompactHashCheck=true", 1, FLAGS, "feature-gates=CompactHashCheck=true is not supported yet",
+    row("--feature-gates=PriorityRequest=true", 1, FLAGS, "feature-gates=PriorityRequest=true is not supported yet",
         ours=True),
     row("gateway", 1, "gateway is not supported yet", ours=True),
     row("grpc-proxy start", 1, "grpc-proxy is not supported yet", ours=True),
@@ -206,6 +227,37 @@ class Starts(harness.ServerTest):
                 continue
             with self.subTest(args=one.args, env=one.env, files=one.files):
                 self.run_row(one, ORACLE or harness.BIN, busy, ports)
+
+
+    def test_refusals_by_a_running_cluster(self):
+        """A cluster of two runs, then one of it; another server is started beside it, with what does not fit."""
+        binary = ORACLE or harness.BIN
+        a, b, c = (f"http://127.0.0.1:{harness.free_port()}" for _ in range(3))
+
+        def spawn(name, url, cluster, *more):
+            one = self.server(binary=binary)
+            return one.spawn(f"--name={name}", f"--listen-peer-urls={url}", f"--initial-advertise-peer-urls={url}",
+                             f"--initial-cluster={cluster}", *more)
+        two = [spawn("a", a, f"a={a},b={b}"), spawn("b", b, f"a={a},b={b}")]
+        for one in two:
+            self.assertTrue(one.await_line("ready to serve client requests"), one.log())
+        two[1].kill()
+        existing = "--initial-cluster-state=existing"
+        for what, args, says in [
+            ("a member that has lost its data", ("b", b, f"a={a},b={b}"), ("member ", " has already been bootstrapped")),
+            ("not added before", ("c", c, f"a={a},b={b},c={c}", existing),
+             ("error validating peerURLs ", "member count is unequal")),
+            ("in the place of another", ("c", c, f"a={a},c={c}", existing),
+             ("error validating peerURLs ", "PeerURLs: no match found for existing member (")),
+            ("nobody to ask", ("c", c, f"c={c}", existing),
+             ("could not retrieve cluster information from the given URLs",)),
+        ]:
+            with self.subTest(what=what):
+                second = spawn(*args)
+                self.assertEqual(second.wait(), 1)
+                log = second.log()
+                for part in (START, "bootstrap failed", *says):
+                    self.assertIn(part, log)
 
 
 if __name__ == "__main__":
