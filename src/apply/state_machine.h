@@ -119,6 +119,8 @@ class StateMachine : private mvcc::Leases {
   std::shared_ptr<const membership::Roster> roster() const { return cluster_.snapshot(); }
   const std::vector<AlarmMember>& alarms() const { return alarms_.all(); }
 
+  // mvcc::State::undecided: what comes after is not what other members have.
+  bool undecided() const { return keys_.undecided(); }
   bool compacting() const { return keys_.compacting(); }
   std::int64_t compact_revision() const { return keys_.compact_revision(); }
   const mvcc::State::Stats& key_stats() const { return keys_.stats(); }

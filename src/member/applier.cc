@@ -1,5 +1,7 @@
 #include "member/applier.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/planted.h"
@@ -282,12 +284,25 @@ void Applier::tell_of_snapshot() {
   forget_retired();  // the last View of the state before may have gone with the publishing
 }
 
+// Nobody has heard of the entry's outcome, and nothing of it goes to the store (P1). A member that
+// is alone goes on: its answer is the only one there is.
+void Applier::stop_if_others_decided(raft::Index index) {
+  if (state_->roster()->members.size() <= 1) return;
+  stop_process(fmt::format(
+      "a stored record that decides log entry {} cannot be read on this member, and the others "
+      "have "
+      "decided; if the next start ends so too, remove this member from the cluster and add it anew "
+      "with an empty data directory",
+      index));
+}
+
 // One entry, begun at `at`; when it was done.
 base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint at) {
   CHECK_EQ(entry.index, applied_index_ + 1);
   if (shared_.on_apply) shared_.on_apply(entry);
   using Life = apply::StateMachine::Life;
   const bool ok = state_->apply(entry, entry.index > log_end_ ? Life::kThis : Life::kFormer);
+  if (state_->undecided()) stop_if_others_decided(entry.index);
   applied_index_ = entry.index;
   applied_term_ = entry.term;
   const base::TimePoint now = lane_.clock().now();

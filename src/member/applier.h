@@ -12,6 +12,8 @@
 // Invariants
 //   P1  A View is published before any reply or event of its batch is handed over.
 //   P2  A record is in the View's store snapshot or among its pending batches, or in both.
+//   P6  Among other members, an entry that a record of this member's own must decide, and that cannot
+//   be read, ends the process before anybody sees an outcome.
 //   P5  A snapshot replaces state and store together, as one item among the entries; Views of
 //   before stay readable, and watchers are caught up from the first View of the new state. P3  What
 //   is applied and not yet in the store is bounded in bytes and batches: the lane stalls, raft goes
@@ -103,6 +105,7 @@ class Applier {
   void compact_slice();
   void rest_from_compaction();
   base::TimePoint apply_entry(const raft::Entry& entry, base::TimePoint at);
+  void stop_if_others_decided(raft::Index index);
   void compaction_ended(base::TimePoint now);
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
   void hand_over_if_due();

@@ -66,10 +66,10 @@ base::Result<PutResult, Errc> State::Operation::put(const PutRequest& request, b
                   .lease = request.lease()};
   base::SharedBytes kept;  // holds kv.value
   if (request.ignore_value()) {
-    ASSIGN_OR_RETURN(auto records, read_all(read_, {&existing->mod, 1}));
-    kept = std::move(records.front());
-    const auto old = decode(kept);
-    if (!old) return base::fail(Errc::kUnreadable);
+    auto records = read_all(read_, {&existing->mod, 1});
+    if (records) kept = std::move(records->front());
+    const auto old = records ? decode(kept) : std::nullopt;
+    if (!old) return undecided(Errc::kUnreadable);
     kv.value = old->value;
   }
   if (existing && request.prev_kv() && want_previous) {
@@ -147,8 +147,9 @@ base::Result<TxnResult, Errc> State::Operation::txn(const TxnRequest& request, b
 base::Result<TxnPath, Errc> State::Operation::choose(const TxnRequest& request,
                                                      Tally& tally) const {
   TxnPath path;
-  ASSIGN_OR_RETURN(path.succeeded,
-                   evaluate_compares(view_, request.compare(), read_, tally.ranges));
+  const auto succeeded = evaluate_compares(view_, request.compare(), read_, tally.ranges);
+  if (!succeeded) return undecided(succeeded.error());
+  path.succeeded = *succeeded;
   for (const RequestOp& op : branch(request, path.succeeded)) {
     if (!op.has_request_txn()) continue;
     ASSIGN_OR_RETURN(auto nested, choose(op.request_txn(), tally));

@@ -68,6 +68,11 @@ class State::Operation {
     Version version() const;
   };
 
+  // A record decides, and cannot be read.
+  std::unexpected<Errc> undecided(Errc errc) const {
+    state_.undecided_ = true;
+    return base::fail(errc);
+  }
   base::Result<void, Errc> check_lease(const etcdserverpb::PutRequest& request) const;
   base::Result<TxnPath, Errc> choose(const etcdserverpb::TxnRequest& request, Tally& tally) const;
   base::Result<void, Errc> check(const etcdserverpb::TxnRequest& request, const TxnPath& path,

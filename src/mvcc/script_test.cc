@@ -347,6 +347,7 @@ class Script {
         {"publish", &Script::end_batch},
         {"damage", &Script::damage},
         {"repair", &Script::repair},
+        {"undecided", &Script::undecided},
         {"memory", &Script::memory},
         {"hash", &Script::hash},
         {"hash-whole", &Script::hash_whole},
@@ -461,6 +462,9 @@ class Script {
   std::string end_batch(const Line&, const std::string&) {
     publish();
     return "ok\n";
+  }
+  std::string undecided(const Line&, const std::string&) {
+    return state_->undecided() ? "yes" : "no";
   }
   std::string damage(const Line& line, const std::string&) {
     store_.damage({std::stoll(line.word(0)), line.number("sub")});

@@ -94,6 +94,11 @@ class State {
   void finish_load(std::int64_t newest_revision, std::int64_t finished_compact,
                    std::int64_t scheduled_compact);
 
+  // A record that cannot be read was to decide what is changed (a compare of values, a value to be
+  // kept), so nothing was: a member whose disk is whole has decided, and this one is no copy of it
+  // any more. Never false again.
+  bool undecided() const { return undecided_; }
+
   // Until publish(), changes go to `batch`, and reads through `reader`, which knows all older
   // batches.
   void begin(base::Batch& batch, const base::RevisionReader& reader);
@@ -153,6 +158,7 @@ class State {
   base::Batch* batch_ = nullptr;  // from begin() to publish()
   const base::RevisionReader* reader_ = nullptr;
   std::vector<Event> events_;  // since take_events()
+  bool undecided_ = false;
   Stats stats_;
 };
 
