@@ -12,13 +12,13 @@
 // Invariants
 //   P1  A View is published before any reply or event of its batch is handed over.
 //   P2  A record is in the View's store snapshot or among its pending batches, or in both.
-//   P6  Among other members, an entry that a record of this member's own must decide, and that cannot
-//   be read, ends the process before anybody sees an outcome.
+//   P3  What is applied and not yet in the store is bounded in bytes and batches: the lane stalls,
+//       raft goes on.
+//   P4  A snapshot of the log at S is asked for only once a synced checkpoint >= S is known (D7).
 //   P5  A snapshot replaces state and store together, as one item among the entries; Views of
-//   before stay readable, and watchers are caught up from the first View of the new state. P3  What
-//   is applied and not yet in the store is bounded in bytes and batches: the lane stalls, raft goes
-//   on. P4  A snapshot of the log at S is asked for only once a synced checkpoint >= S is known
-//   (D7).
+//       before stay readable, and watchers are caught up from the first View of the new state.
+//   P6  Among other members, an entry that a record of this member's own must decide, and that
+//       cannot be read, ends the process before anybody sees an outcome.
 //
 // Compaction goes on in slices between batches of entries, by turns, one job each, and rests after
 // each slice.

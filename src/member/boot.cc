@@ -9,6 +9,7 @@
 #include "member/log_snapshot.h"
 #include "member/staged_store.h"
 #include "membership/bootstrap.h"
+#include "raft/wire.h"
 #include "store/snapshot.h"
 #include "wal/snapshotter.h"
 
@@ -236,6 +237,91 @@ base::Result<store::Store::Opened, BootError> open_store(env::FileSystem& files,
   return open();
 }
 
+// Those that the committed log makes members.
+base::Result<std::vector<raft::NodeId>, BootError> members_at_commit(const Booted& booted) {
+  base::OrderedSet<raft::NodeId> ids;
+  const auto roster = booted.state->roster();
+  const membership::MemberId self = booted.identity.member_id;
+  for (const auto& member : roster->members) ids.insert(member.id);
+  bool removed = roster->is_removed(self);
+  const auto* known = roster->find(self);
+  bool learner = known != nullptr && known->is_learner;
+  for (const raft::Entry& entry : booted.entries) {
+    if (entry.index <= booted.applied_index || entry.type != raft::EntryType::kConfChange) continue;
+    const auto change = raft::decode_conf_change(entry.data.view());
+    if (!change) return fail(error(fmt::format("entry {} cannot be read", entry.index)));
+    switch (change->type) {
+      case raft::ConfChangeType::kAddNode:
+      case raft::ConfChangeType::kAddLearnerNode:
+        ids.insert(change->node_id);
+        if (change->node_id == self)
+          learner = change->type == raft::ConfChangeType::kAddLearnerNode;
+        break;
+      case raft::ConfChangeType::kRemoveNode:
+        ids.erase(change->node_id);
+        removed = removed || change->node_id == self;
+        break;
+      case raft::ConfChangeType::kUpdateNode:
+        break;
+    }
+  }
+  // etcd goes on, and ends with a panic: nobody is left to vote.
+  if (removed || learner) {
+    return fail(
+        error(fmt::format("member {} cannot begin a new cluster: it {}", membership::id_text(self),
+                          removed ? "was removed from the old one" : "is a learner")));
+  }
+  return std::vector<raft::NodeId>(ids.begin(), ids.end());
+}
+
+void drop_uncommitted(Booted& booted) {
+  auto& entries = booted.entries;
+  const raft::Index commit = booted.hard_state.commit;
+  const auto kept = static_cast<std::size_t>(commit - booted.snapshot.index);
+  if (entries.size() <= kept) return;
+  env::log_info("discarding uncommitted WAL entries",
+                {{"entry-index", entries[kept].index},
+                 {"commit-index-from-wal", commit},
+                 {"number-of-discarded-entries", entries.size() - kept}});
+  entries.resize(kept);
+}
+
+base::Result<void, BootError> force_new_cluster(Booted& booted, raft::Index wal_commit) {
+  drop_uncommitted(booted);
+  ASSIGN_OR_RETURN(const auto ids, members_at_commit(booted));
+  const membership::MemberId self = booted.identity.member_id;
+  raft::HardState& state = booted.hard_state;
+  state.term = std::max<raft::Term>(state.term, 1);
+  std::vector<raft::Entry> entries;
+  const auto add = [&](const raft::ConfChange& change) {
+    entries.push_back({.type = raft::EntryType::kConfChange,
+                       .term = state.term,
+                       .index = ++state.commit,
+                       .data = base::SharedBytes(raft::encode(change))});
+  };
+  // First of all: there must always be somebody to vote.
+  if (std::find(ids.begin(), ids.end(), self) == ids.end()) {
+    const membership::Member member{.id = self, .peer_urls = {"http://localhost:2380"}};
+    add({.type = raft::ConfChangeType::kAddNode,
+         .node_id = self,
+         .context = membership::member_json(member)});
+  }
+  for (const raft::NodeId id : ids) {
+    if (id != self) add({.type = raft::ConfChangeType::kRemoveNode, .node_id = id});
+  }
+  booted.entries.insert(booted.entries.end(), entries.begin(), entries.end());
+  booted.wal->append(state, entries);
+  if (auto flushed = booted.wal->flush_and_sync(); !flushed) {
+    return fail(because("cannot write the write-ahead log", flushed.error()));
+  }
+  env::log_info("forcing restart member",
+                {{"cluster-id", membership::id_text(booted.identity.cluster_id)},
+                 {"local-member-id", membership::id_text(self)},
+                 {"wal-commit-index", wal_commit},
+                 {"commit-index", state.commit}});
+  return {};
+}
+
 base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config& config,
                                            const Paths& paths, bool store_exists,
                                            base::WallTime now, std::uint64_t chance) {
@@ -342,7 +428,9 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
     RETURN_IF_ERROR(write_bootstrap_entries(booted, members));
   }
   // On disk commit may lag behind what was applied (formats.md 1.5).
-  booted.hard_state.commit = std::max(booted.hard_state.commit, booted.applied_index);
+  const raft::Index wal_commit = booted.hard_state.commit;
+  booted.hard_state.commit = std::max(wal_commit, booted.applied_index);
+  if (config.force_new_cluster) RETURN_IF_ERROR(force_new_cluster(booted, wal_commit));
   return booted;
 }
 

@@ -13,6 +13,11 @@
 //       log that begins later than our store ends, is refused as it is.
 //   B3  Never a silent start with less data: what cannot be read is an error that names the file.
 //
+// --force-new-cluster: entries that are not known to be committed are dropped, and committed ones
+// that remove all other members are written behind the rest: the member is alone when they are
+// applied, with the ids of before. formats.md 2.6. Whatever a crash leaves of them starts, with the
+// flag or without: entries and commit go to the log together, and entries alone are not committed.
+//
 // Runs before the lanes do, and may block.
 #pragma once
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "env/simulated/disk.h"
+#include "raft/wire.h"
 
 namespace keelson::member {
 namespace {
@@ -227,6 +228,159 @@ TEST_F(BootTest, AClusterBeginsWithTheSameEntriesEverywhere) {
   }
   EXPECT_EQ(ids.size(), 3u);
   EXPECT_EQ(clusters.size(), 1u);
+}
+
+// --force-new-cluster: from the directory of one member of three.
+class ForceNewClusterTest : public BootTest {
+ protected:
+  ForceNewClusterTest() {
+    three_.initial_cluster =
+        *membership::parse_initial_cluster("n1=http://n1:2380,n2=http://n2:2380,n3=http://n3:2380");
+    forced_ = three_;
+    forced_.force_new_cluster = true;
+  }
+  // The first start, and these entries of term 2 behind its three, committed up to `commit`.
+  void leave(Disk& disk, std::vector<raft::Entry> entries, raft::Index commit) {
+    auto booted = member::boot(disk, three_, {}, 42);
+    ASSERT_TRUE(booted.ok()) << booted.error().text;
+    self_ = booted->identity.member_id;
+    booted->wal->append({.term = 2, .vote = self_, .commit = commit}, entries);
+    ASSERT_TRUE(booted->wal->flush_and_sync().ok());
+  }
+  raft::Entry change(raft::Index index, raft::ConfChangeType type, raft::NodeId id) const {
+    return {.type = raft::EntryType::kConfChange,
+            .term = 2,
+            .index = index,
+            .data = base::SharedBytes(raft::encode(raft::ConfChange{.type = type, .node_id = id}))};
+  }
+  // What the log's conf changes make of its members, and of whom it removes in which order.
+  struct Log {
+    std::set<raft::NodeId> members;
+    std::vector<raft::NodeId> removed;
+  };
+  static Log read(const Booted& booted) {
+    Log log;
+    for (const raft::Entry& entry : booted.entries) {
+      if (entry.type != raft::EntryType::kConfChange) continue;
+      const auto change = raft::decode_conf_change(entry.data.view()).value();
+      if (change.type == raft::ConfChangeType::kRemoveNode) {
+        log.members.erase(change.node_id);
+        log.removed.push_back(change.node_id);
+      } else {
+        log.members.insert(change.node_id);
+      }
+    }
+    return log;
+  }
+
+  Config three_ = config(), forced_;
+  membership::MemberId self_ = 0;
+};
+
+TEST_F(ForceNewClusterTest, OthersAreRemovedBehindWhatIsCommitted) {
+  leave(disk_, {entry(4), entry(5), entry(6)}, 4);
+  for (const Config* with : {&forced_, &three_, &forced_}) {
+    auto booted = boot(*with);
+    ASSERT_TRUE(booted.ok()) << booted.error().text;
+    EXPECT_EQ(booted->identity.member_id, self_);
+    ASSERT_EQ(booted->entries.size(), 6u) << "3 + 1 committed, 2 removals; 5 and 6 are dropped";
+    EXPECT_EQ(booted->entries.back().index, 6u);
+    EXPECT_EQ(booted->entries.back().term, 2u);
+    EXPECT_EQ(booted->hard_state, (raft::HardState{.term = 2, .vote = self_, .commit = 6}));
+    const Log log = read(*booted);
+    EXPECT_EQ(log.members, std::set{self_});
+    ASSERT_EQ(log.removed.size(), 2u);
+    EXPECT_LT(log.removed[0], log.removed[1]);
+  }
+}
+
+TEST_F(ForceNewClusterTest, WhatWasAppliedWasCommitted) {
+  leave(disk_, {entry(4), entry(5)}, 3);
+  {
+    auto booted = boot(three_);
+    ASSERT_TRUE(booted.ok());
+    auto batch = std::make_shared<base::Batch>();
+    batch->set_applied(4, 2);
+    ASSERT_TRUE(booted->store->append(batch).ok());
+    ASSERT_TRUE(booted->store->checkpoint({}, {}).ok());
+  }
+  auto booted = boot(forced_);
+  ASSERT_TRUE(booted.ok()) << booted.error().text;
+  EXPECT_EQ(booted->entries[3].type, raft::EntryType::kNormal) << "4 stays";
+  EXPECT_EQ(booted->entries[4].type, raft::EntryType::kConfChange);
+}
+
+// As etcd's does: it cannot know where others would find it.
+TEST_F(ForceNewClusterTest, AMemberThatIsNotInItsLogYetAddsItself) {
+  Config joining = three_;
+  joining.new_cluster = false;
+  joining.running = {.id = 7,
+                     .members = membership::initial_members(three_.initial_cluster, "t").value()};
+  {
+    auto booted = boot(joining);
+    ASSERT_TRUE(booted.ok()) << booted.error().text;
+    self_ = booted->identity.member_id;
+  }
+  joining.force_new_cluster = true;
+  auto booted = boot(joining);
+  ASSERT_TRUE(booted.ok()) << booted.error().text;
+  ASSERT_EQ(booted->entries.size(), 1u);
+  const auto change = raft::decode_conf_change(booted->entries[0].data.view()).value();
+  EXPECT_EQ(change.node_id, self_);
+  EXPECT_THAT(change.context, HasSubstr(R"("peerURLs":["http://localhost:2380"])"));
+}
+
+TEST_F(ForceNewClusterTest, WhoCannotVoteIsRefusedUntouched) {
+  struct Row {
+    raft::ConfChangeType type;
+    const char* why;
+  };
+  for (const Row& row : {Row{raft::ConfChangeType::kAddLearnerNode, "is a learner"},
+                         Row{raft::ConfChangeType::kRemoveNode, "was removed from the old one"}}) {
+    Disk disk(1);
+    leave(disk, {}, 3);
+    leave(disk, {change(4, row.type, self_)}, 4);
+    auto booted = member::boot(disk, forced_, {}, 42);
+    ASSERT_FALSE(booted.ok());
+    EXPECT_THAT(booted.error().text, HasSubstr(row.why));
+    auto again = member::boot(disk, three_, {}, 42);
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ(again->entries.size(), 4u);
+  }
+}
+
+TEST_F(ForceNewClusterTest, ADirectoryWithoutALogBeginsAsAnyOther) {
+  auto booted = boot(forced_);
+  ASSERT_TRUE(booted.ok()) << booted.error().text;
+  EXPECT_TRUE(booted->new_member);
+  EXPECT_EQ(read(*booted).members.size(), 3u);
+}
+
+TEST_F(ForceNewClusterTest, ACrashAtAnyStepLeavesADirectoryThatStarts) {
+  Disk counted(1);
+  leave(counted, {entry(4), entry(5), entry(6), entry(7), entry(8)}, 4);
+  const auto before = counted.changes();
+  ASSERT_TRUE(member::boot(counted, forced_, {}, 42).ok());
+  ASSERT_GT(counted.changes(), before);
+  for (std::uint64_t at = before + 1; at <= counted.changes(); at++) {
+    for (const auto mode :
+         {Disk::Crash::kLoseUnsynced, Disk::Crash::kRandom, Disk::Crash::kKeepAll}) {
+      for (const Config* with : {&forced_, &three_}) {
+        Disk disk(at);
+        leave(disk, {entry(4), entry(5), entry(6), entry(7), entry(8)}, 4);
+        disk.cut_at(at, mode);
+        EXPECT_FALSE(member::boot(disk, forced_, {}, 42).ok());
+        disk.power_on();
+        auto again = member::boot(disk, *with, {}, 43);
+        ASSERT_TRUE(again.ok()) << "step " << at << ": " << again.error().text;
+        EXPECT_GE(again->hard_state.commit, 4u);
+        // Alone, or as before: an entry that removes somebody counts only with all of them.
+        raft::Index committed = again->hard_state.commit;
+        again->entries.resize(committed);
+        EXPECT_THAT(read(*again).members.size(), ::testing::AnyOf(1u, 3u));
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ using base::Seconds;
 using env::simulated::Disk;
 
 constexpr std::uint32_t kPutField = 4;
+constexpr std::uint32_t kTxnField = 6;
 constexpr std::uint32_t kCompactionField = 7;
 constexpr std::uint32_t kLeaseGrantField = 8;
 constexpr base::Duration kElectionTimeout = Seconds(1);
@@ -106,7 +107,7 @@ class Machine {
     member_->start([this] { ready_ = true; });
   }
   void kill(Disk::Crash mode) {
-    host_.kill(mode);
+    if (host_.is_alive()) host_.kill(mode);
     listener_.reset();
     server_.reset();
     router_.reset();
@@ -187,6 +188,19 @@ class Machine {
   }
 
   bool up() const { return member_ != nullptr; }
+  // Not if it has ended by itself.
+  bool alive() const { return host_.is_alive(); }
+  // One bit of the record of this key, in its store.
+  void damage(const std::string& key) {
+    const std::string store = Paths::of(config_).store;
+    for (const auto& [path, bytes] : host_.disk().contents()) {
+      const auto at = bytes.find(key);
+      if (path.starts_with(store) && at != std::string::npos) {
+        return host_.disk().flip_bit(path, at);
+      }
+    }
+    FAIL() << key << " is not in the store";
+  }
   bool ready() const { return up() && ready_; }
   bool leads() const { return up() && member_->shared().progress.leader == id(); }
   raft::NodeId leader() const { return member_->shared().progress.leader; }
@@ -217,6 +231,22 @@ class Machine {
     });
     return answer;
   }
+  // Puts `then` if the value of `key` is that of put() here.
+  std::shared_ptr<Answer> put_if(const std::string& key, const std::string& then) {
+    etcdserverpb::TxnRequest request;
+    auto* compare = request.add_compare();
+    compare->set_key(key);
+    compare->set_target(etcdserverpb::Compare::VALUE);
+    compare->set_value(name());
+    request.add_success()->mutable_request_put()->set_key(then);
+    auto answer = std::make_shared<Answer>();
+    front().lane().post([this, answer, bytes = request.SerializeAsString()] {
+      front().propose(kTxnField, bytes, [answer](base::Result<Reply, Failure> reply) {
+        *answer = {true, reply ? fmt::format("{}", reply->revision) : "failed"};
+      });
+    });
+    return answer;
+  }
   std::shared_ptr<Answer> compact(std::int64_t revision) {
     etcdserverpb::CompactionRequest request;
     request.set_revision(revision);
@@ -227,6 +257,11 @@ class Machine {
       });
     });
     return answer;
+  }
+  std::vector<raft::NodeId> members() const {
+    std::vector<raft::NodeId> ids;
+    for (const auto& one : member_->shared().views.load()->roster->members) ids.push_back(one.id);
+    return ids;
   }
   // Whose data is called corrupt.
   std::vector<raft::NodeId> corrupt() const {
@@ -814,6 +849,58 @@ TEST_P(CorruptionTest, WhoDiffersAtItsStartDoesNotServe) {
   }
   EXPECT_EQ(checked.check_initially(), "") << "nobody is there to differ from";
   checked.start_again();
+}
+
+// A member that cannot know what the others have decided must not go on beside them.
+TEST_P(ClusterTest, WhoCannotReadWhatDecidesEnds) {
+  Machine& damaged = GetParam() % 2 == 0 ? *leader() : other_than(*leader());
+  Machine& other = other_than(damaged);
+  ASSERT_EQ(put(other, "a-key-to-find"), "2");
+  ASSERT_EQ(read(damaged), "2");
+  world_.run_for(Seconds(3));  // it is in the store
+  damaged.damage("a-key-to-find");
+  ASSERT_EQ(put(damaged, "a-key-to-find-not"), "3") << "nothing needs the record";
+  const auto decided = other.put_if("a-key-to-find", "b");
+  ASSERT_TRUE(world_.run_until([&] { return !damaged.alive(); }, Seconds(20)));
+  EXPECT_EQ(wait(decided), "4");
+  ASSERT_TRUE(world_.run_until([&] { return leader() != nullptr; }, Seconds(20)));
+  EXPECT_EQ(put(other, "c"), "5") << "the others go on";
+  // What it cannot read lies behind the newest checkpoint that is whole, so its log has it.
+  damaged.kill(Disk::Crash::kKeepAll);
+  damaged.start_again();
+  ASSERT_TRUE(world_.run_until([&] { return damaged.ready(); }, Seconds(20)));
+  EXPECT_EQ(read(damaged), "5");
+  EXPECT_EQ(put(damaged, "d"), "6");
+}
+
+// Two of three are lost for ever.
+TEST_P(ClusterTest, OneThatIsForcedGoesOnAlone) {
+  for (int i = 0; i < 10; i++) ASSERT_EQ(put(*leader(), "a"), fmt::format("{}", i + 2));
+  Machine& left = *machines_[GetParam() % 3];
+  // What comes last may not be known to be committed there.
+  ASSERT_EQ(put(*leader(), "last"), "12");
+  ASSERT_EQ(read(left), "12");
+  const auto id = left.id();
+  for (const auto& machine : machines_) machine->kill(Disk::Crash::kRandom);
+  left.config().force_new_cluster = true;
+  for (int i = 0; i < 10; i++) {
+    left.start_again();
+    world_.run_for(Milliseconds(static_cast<std::int64_t>(world_.random().below(300))));
+    left.kill(i % 2 == 0 ? Disk::Crash::kRandom : Disk::Crash::kLoseUnsynced);
+  }
+  left.start_again();
+  ASSERT_TRUE(world_.run_until([&] { return left.ready(); }, Seconds(20)));
+  EXPECT_EQ(left.id(), id);
+  EXPECT_EQ(left.members(), std::vector{id});
+  const auto found = left.revision();
+  EXPECT_GE(found, 11);
+  EXPECT_EQ(put(left, "b"), fmt::format("{}", found + 1));
+  left.kill(Disk::Crash::kRandom);
+  left.config().force_new_cluster = false;
+  left.start_again();
+  ASSERT_TRUE(world_.run_until([&] { return left.ready(); }, Seconds(20)));
+  EXPECT_EQ(left.members(), std::vector{id});
+  EXPECT_EQ(put(left, "c"), fmt::format("{}", found + 2));
 }
 
 TEST_P(ClusterTest, TheLeaderCompactsByItself) {

@@ -51,6 +51,7 @@ struct Config {
   membership::InitialCluster initial_cluster;
   std::string initial_cluster_token = "etcd-cluster";
   bool new_cluster = true;  // --initial-cluster-state
+  bool force_new_cluster = false;
   // Of --initial-cluster-state=existing, for the first start: what Joining found.
   std::optional<RunningCluster> running;
   membership::Urls advertise_peer_urls;

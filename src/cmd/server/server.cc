@@ -227,9 +227,11 @@ base::Result<void, std::string> Server::boot(bool initialized) {
   }
   member_ = *std::move(member);
   const std::string id = membership::id_text(member_->identity().member_id);
-  env::log_info(initialized ? "restarting local member" : "starting local member",
-                {{"local-member-id", id},
-                 {"cluster-id", membership::id_text(member_->identity().cluster_id)}});
+  if (!initialized || !config_.member.force_new_cluster) {  // else said already
+    env::log_info(initialized ? "restarting local member" : "starting local member",
+                  {{"local-member-id", id},
+                   {"cluster-id", membership::id_text(member_->identity().cluster_id)}});
+  }
   env::log_info("bootstrap successfully");
   env::log_info("starting etcd server",
                 {{"local-member-id", id}, {"local-server-version", member::kServerVersion.text()}});

@@ -303,6 +303,7 @@ void take_progress_interval(const FlagValues& values, ServerConfig& config) {
 }
 
 void take_warnings(const FlagValues& values, member::Config& member) {
+  member.force_new_cluster = values.flag("force-new-cluster");
   member.corrupt_check_time = values.duration("corrupt-check-time");
   member.compact_hash_check_time = values.duration("compact-hash-check-time");
   member.warning_apply = values.duration("warning-apply-duration");

@@ -53,7 +53,6 @@ constexpr auto kNotYet = std::to_array<std::string_view>({
     "enable-distributed-tracing",
     "downgrade-check-time",
     "metrics",
-    "force-new-cluster",
     "enable-pprof",
     "enable-log-rotation",
 });
