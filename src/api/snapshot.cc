@@ -20,9 +20,6 @@ constexpr std::size_t kBytesHeld = std::size_t{16} << 20;
 // Of a client that takes less over the whole stream, patience for held Views aside.
 constexpr std::uint64_t kPaceMin = 64 * 1024;
 
-// Between two pieces, so that one stream leaves most of a core to others: some 100 MB/s.
-constexpr base::Duration kRest = base::Milliseconds(2);
-
 class Sha256 {
  public:
   Sha256() { CHECK(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1); }
@@ -129,7 +126,7 @@ void SnapshotCall::planned() {
 }
 
 void SnapshotCall::make_after_rest() {
-  rest_timer_ = context_.front.lane().after(kRest, [this] {
+  rest_timer_ = context_.front.lane().after(member::kDbRest, [this] {
     rest_timer_ = 0;
     make();
   });

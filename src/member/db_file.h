@@ -29,6 +29,7 @@
 
 #include "base/result.h"
 #include "base/storage.h"
+#include "base/time.h"
 #include "bolt/writer.h"
 #include "member/view.h"
 #include "mvcc/hash.h"
@@ -46,6 +47,10 @@ struct DbState {
 
   static DbState of(std::shared_ptr<const View> view, const store::Store& store);
 };
+
+// What streams a file rests so long between two pieces, so that it leaves most of a core to others:
+// some 100 MB/s.
+inline constexpr base::Duration kDbRest = base::Milliseconds(2);
 
 class DbFile {
  public:

@@ -320,6 +320,21 @@ class DbTransferTest : public DbFileTest {
   std::shared_ptr<std::atomic<bool>> coming_ = std::make_shared<std::atomic<bool>>(false);
 };
 
+TEST_F(DbTransferTest, RestsBetweenPiecesOnlyWhileOthersWork) {
+  write_some(200);
+  auto made = make_source();
+  const auto timed = [&] {
+    const auto before = world_.now();
+    next(*made.source);
+    return world_.now() - before;
+  };
+  while (!next(*made.source).empty()) {
+  }
+  EXPECT_LT(timed(), kDbRest) << "nobody writes";
+  write_some(1);
+  EXPECT_GE(timed(), kDbRest);
+}
+
 TEST_F(DbTransferTest, BecomesAStagedStoreOfTheSameContent) {
   write_some(200);
   compact(member_->shared().views.load()->keys.revision - 50);

@@ -18,8 +18,9 @@ namespace {
 
 // Plans a file, slice by slice, each a job of a worker.
 struct Planning : std::enable_shared_from_this<Planning> {
-  Planning(env::Lane& to, env::Lane& by, DbState state)
-      : lane(to),
+  Planning(Shared& common, env::Lane& to, env::Lane& by, DbState state)
+      : shared(common),
+        lane(to),
         worker(by),
         snapshot(
             log_snapshot(*state.view->roster, state.view->applied_index, state.view->applied_term)),
@@ -35,6 +36,7 @@ struct Planning : std::enable_shared_from_this<Planning> {
     });
   }
 
+  Shared& shared;
   env::Lane& lane;
   env::Lane& worker;
   raft::Snapshot snapshot;
@@ -46,20 +48,21 @@ struct Planning : std::enable_shared_from_this<Planning> {
 void DbSource::make(Shared& shared, env::Lane& lane,
                     base::Function<void(base::Result<Made>)> done) {
   env::Lane& worker = shared.any_worker();
-  shared.applier->run_at_state([&lane, &worker, done = std::move(done)](
+  shared.applier->run_at_state([&shared, &lane, &worker, done = std::move(done)](
                                    std::shared_ptr<const View> view, store::Store& store) mutable {
-    auto planning = std::make_shared<Planning>(lane, worker, DbState::of(std::move(view), store));
+    auto planning =
+        std::make_shared<Planning>(shared, lane, worker, DbState::of(std::move(view), store));
     planning->slice([planning, done = std::move(done)](base::Result<> result) mutable {
       if (!result) return done(fail(result.error()));
       done(Made{.snapshot = std::move(planning->snapshot),
-                .source = std::unique_ptr<DbSource>(
-                    new DbSource(planning->lane, planning->worker, planning->file))});
+                .source = std::unique_ptr<DbSource>(new DbSource(
+                    planning->shared, planning->lane, planning->worker, planning->file))});
     });
   });
 }
 
 void DbSource::next(base::Function<void(Piece)> done) {
-  worker_.post([&lane = lane_, file = file_, done = std::move(done)]() mutable {
+  auto make = [&lane = lane_, file = file_, done = std::move(done)]() mutable {
     auto bytes = file->next();
     Piece piece = base::SharedBytes();
     if (bytes) {
@@ -69,6 +72,12 @@ void DbSource::next(base::Function<void(Piece)> done) {
     }
     lane.post(
         [piece = std::move(piece), done = std::move(done)]() mutable { done(std::move(piece)); });
+  };
+  const raft::Index applied = shared_.progress.applied.load(std::memory_order_relaxed);
+  const bool is_busy = std::exchange(applied_, applied) != applied;
+  if (!is_busy) return worker_.post(std::move(make));
+  lane_.after(kDbRest, [&worker = worker_, make = std::move(make)]() mutable {
+    worker.post(std::move(make));
   });
 }
 

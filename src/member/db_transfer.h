@@ -36,15 +36,19 @@ class DbSource final : public peer::SnapshotSource {
   static void make(Shared& shared, env::Lane& lane, base::Function<void(base::Result<Made>)> done);
 
   std::uint64_t size() const override { return file_->bytes(); }
+  // While requests are applied it rests between two pieces (kDbRest), as a client's stream does:
+  // then the cores are theirs. Where nobody writes, the follower gets them as fast as can be.
   void next(base::Function<void(Piece)> done) override;
 
  private:
-  DbSource(env::Lane& lane, env::Lane& worker, std::shared_ptr<DbFile> file)
-      : lane_(lane), worker_(worker), file_(std::move(file)) {}
+  DbSource(Shared& shared, env::Lane& lane, env::Lane& worker, std::shared_ptr<DbFile> file)
+      : shared_(shared), lane_(lane), worker_(worker), file_(std::move(file)) {}
 
+  Shared& shared_;
   env::Lane& lane_;
   env::Lane& worker_;
   const std::shared_ptr<DbFile> file_;
+  raft::Index applied_ = 0;  // when the last piece was asked for
 };
 
 class DbSink final : public peer::SnapshotSink {
