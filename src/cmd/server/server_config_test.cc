@@ -195,6 +195,11 @@ TEST(ServerConfig, HowTheMembersDataIsCompared) {
   EXPECT_EQ(on.compact_hash_check_time, base::Seconds(2));
 }
 
+TEST(ServerConfig, ANewClusterIsForcedByFlagAlone) {
+  EXPECT_FALSE(configure({})->member.force_new_cluster);
+  EXPECT_TRUE(configure({"--force-new-cluster"})->member.force_new_cluster);
+}
+
 // What is not there yet is never taken in silence; what means nothing here is taken aloud.
 TEST(ServerConfig, SaysWhichFeaturesAreNotThere) {
   EXPECT_EQ(refusal({"--auto-tls"}), "auto-tls=true is not supported yet");
