@@ -14,7 +14,8 @@ constexpr std::uint32_t kAttributesSetField = 1301;
 constexpr base::Duration kVersionInterval = base::Seconds(4);
 constexpr base::Duration kVersionPatience = base::Seconds(1);
 constexpr membership::Version kOldestClusterVersion{3, 0, 0};
-constexpr base::Duration kRetry = base::Milliseconds(500);
+constexpr base::Duration kAgain = base::Seconds(1);
+constexpr std::size_t kAttemptsMax = 3;  // at a time
 
 }  // namespace
 
@@ -27,6 +28,7 @@ void Publisher::stop() {
   stopped_ = true;
   front_.lane().cancel(timer_);
   front_.forget(ticket_);
+  for (const auto& [attempt, ticket] : attempts_) front_.forget(ticket);
   questions_.clear();
   pace_.stop();
 }
@@ -38,22 +40,35 @@ void Publisher::publish() {
   for (const std::string& url : front_.config().advertise_client_urls) {
     request.mutable_member_attributes()->add_client_urls(url);
   }
-  ticket_ = front_.propose(
-      kAttributesSetField, request.SerializeAsString(), [this](base::Result<Reply, Failure> reply) {
-        ticket_ = 0;
-        if (stopped_) return;
-        if (!reply) {
-          env::log_warn("failed to publish local member to cluster through raft",
-                        {{"local-member-id", membership::id_text(front_.identity().member_id)}});
-          timer_ = front_.lane().after(kRetry, [this] { publish(); });
-          return;
-        }
-        env::log_info("published local member to cluster through raft",
-                      {{"local-member-id", membership::id_text(front_.identity().member_id)},
-                       {"cluster-id", membership::id_text(front_.identity().cluster_id)}});
-        on_published_();
-        watch_version();
-      });
+  const std::uint64_t attempt = ++attempts_made_;
+  attempts_[attempt] = front_.propose(
+      kAttributesSetField, request.SerializeAsString(),
+      [this, attempt](base::Result<Reply, Failure> reply) { on_answer(attempt, reply.ok()); });
+  timer_ = front_.lane().after(kAgain, [this] { publish_again(); });
+}
+
+void Publisher::on_answer(std::uint64_t attempt, bool heard) {
+  attempts_.erase(attempt);
+  if (stopped_ || published_) return;
+  if (!heard) {
+    env::log_warn("failed to publish local member to cluster through raft",
+                  {{"local-member-id", membership::id_text(front_.identity().member_id)}});
+    return;
+  }
+  published_ = true;
+  front_.lane().cancel(timer_);
+  env::log_info("published local member to cluster through raft",
+                {{"local-member-id", membership::id_text(front_.identity().member_id)},
+                 {"cluster-id", membership::id_text(front_.identity().cluster_id)}});
+  on_published_();
+  watch_version();
+}
+
+// Without a leader an attempt waits for one, and another would only wait beside it.
+void Publisher::publish_again() {
+  const bool led = front_.progress().leader.load() != raft::kNone;
+  if (attempts_.empty() || (led && attempts_.size() < kAttemptsMax)) return publish();
+  timer_ = front_.lane().after(kAgain, [this] { publish_again(); });
 }
 
 void Publisher::watch_version() {

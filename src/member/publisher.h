@@ -2,12 +2,15 @@
 // leading, the version the cluster runs at. operations.md 2.8, 7.7.
 //
 //   start --(leader known, entry applied)--> published: the member is ready to serve
+//   start --(a second without an answer)--> said once more. A member that is behind may be sent a
+//   snapshot that has the entry in it already; then no entry ever answers for it.
 //   published --at once, then every 4 s, if this member leads--> asks all servers for their
 //   versions; the cluster's is set or raised to the lowest minor
 //
 // Jobs of one io lane.
 #pragma once
 
+#include "base/containers.h"
 #include "base/function.h"
 #include "member/front.h"
 #include "member/revoke_pace.h"
@@ -31,13 +34,18 @@ class Publisher {
 
  private:
   void publish();
+  void on_answer(std::uint64_t attempt, bool heard);
+  void publish_again();
   void watch_version();
   void ask_version(const membership::Member& member);
   void decide_version();
 
   Front& front_;
   base::Job on_published_;
-  Ticket ticket_ = 0;
+  base::OrderedMap<std::uint64_t, Ticket> attempts_;  // to publish, none answered yet
+  std::uint64_t attempts_made_ = 0;
+  bool published_ = false;
+  Ticket ticket_ = 0;  // of the version
   env::TimerId timer_ = 0;
   bool stopped_ = false;
 
