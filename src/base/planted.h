@@ -23,6 +23,15 @@ enum class PlantedBug : std::uint8_t {
   kLeaseAttachLost,            // a restart forgets which keys hang on leases
   kRevisionReused,  // a restart counts on from the newest value that is there, whatever was deleted
                     // since
+  // Of clusters:
+  kFollowerAcksBeforeSync,     // a follower says that it has entries before they are durable
+  kCommitOfOlderTerm,          // a leader counts entries of former terms as committed (raft.md 7)
+  kVoteTwice,                  // a second candidate of a term is voted for too
+  kReadWithoutBarrier,         // a linearizable read is answered from what is there
+  kConfChangeBeforeCommit,     // a follower's core takes a conf change as soon as it has the entry
+  kLeaseEndedByFollower,       // who led goes on counting the time of leases, and ends them
+  kRemovedMemberStays,         // a member that was removed does not stop
+  kInstallHiddenFromWatchers,  // watchers are not told that a snapshot has skipped events
 };
 inline constexpr const char* kPlantedBugNames[] = {
     "none",
@@ -36,6 +45,14 @@ inline constexpr const char* kPlantedBugNames[] = {
     "floor-not-durable",
     "lease-attach-lost",
     "revision-reused",
+    "follower-acks-before-sync",
+    "commit-of-older-term",
+    "vote-twice",
+    "read-without-barrier",
+    "conf-change-before-commit",
+    "lease-ended-by-follower",
+    "removed-member-stays",
+    "install-hidden-from-watchers",
 };
 
 #ifdef KEELSON_PLANTED_BUGS

@@ -272,6 +272,7 @@ void Applier::tell_of_snapshot() {
   installing_ = false;
   shared_.progress.applied.store(applied_index_, std::memory_order_release);
   for (const auto& front : shared_.fronts) {
+    if (KEELSON_PLANTED(kInstallHiddenFromWatchers)) break;
     front->inbox().push_always(AppliedBatch{.events = nullptr, .events_lost = true});
   }
   AppliedNotice notice{.responses = std::move(queue_.front().responses)};

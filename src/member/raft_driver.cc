@@ -6,11 +6,13 @@
 #include <array>
 #include <cstring>
 
+#include "base/planted.h"
 #include "env/log.h"
 #include "member/db_transfer.h"
 #include "member/front.h"
 #include "member/peers.h"
 #include "member/revoke_pace.h"
+#include "raft/wire.h"
 
 namespace keelson::member {
 namespace {
@@ -337,6 +339,15 @@ void RaftDriver::hand_out(raft::Ready ready) {
       shared_.progress.term.store(job.hard_state->term, std::memory_order_release);
     }
     storage_.append(job.entries);
+    if (KEELSON_PLANTED(kFollowerAcksBeforeSync) && !leads()) {
+      deliver(std::exchange(job.responses, {}));
+    }
+    if (KEELSON_PLANTED(kConfChangeBeforeCommit) && !leads()) {
+      for (const raft::Entry& entry : job.entries) {
+        if (entry.type != raft::EntryType::kConfChange) continue;
+        MAYBE(node_.apply_conf_change(*raft::decode_conf_change(entry.data)).ok());
+      }
+    }
     // A commit that moved alone may be lost in a crash; it rides with the next append instead of
     // waking the log lane for itself.
     if (job.must_sync || job.snapshot || !job.entries.empty() || !job.responses.empty()) {
@@ -385,7 +396,9 @@ void RaftDriver::tell(const raft::SoftState& state) {
     env::log_info(fmt::format("raft.node: {:x} elected leader {:x} at term {}", node_.id(),
                               state.leader, node_.term()));
   }
-  if (state.role != raft::Role::kLeader) demote_leases();
+  if (state.role != raft::Role::kLeader && !KEELSON_PLANTED(kLeaseEndedByFollower)) {
+    demote_leases();
+  }
   for (const auto& front : shared_.fronts) {
     front->inbox().push_always(LeaderNotice{.leader = state.leader, .term = node_.term()});
   }

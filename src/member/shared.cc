@@ -1,5 +1,6 @@
 #include "member/shared.h"
 
+#include "base/planted.h"
 #include "env/log.h"
 #include "member/front.h"
 #include "member/store_keeper.h"
@@ -9,7 +10,7 @@ namespace keelson::member {
 store::Store& Shared::store() { return store_keeper->store(); }
 
 void Shared::removed() {
-  if (is_removed.exchange(true)) return;
+  if (KEELSON_PLANTED(kRemovedMemberStays) || is_removed.exchange(true)) return;
   fronts.front()->lane().post([this] {
     if (on_removed) on_removed();
   });

@@ -123,6 +123,10 @@ Broken StepWatcher::broken_step(const Node& node) const {
   if (node.role() != Role::kLeader && node.role() != Role::kFollower) {
     return "a leader does not campaign in its own term";
   }
+  if (now.commit > then.commit && node.role() == Role::kLeader &&
+      node.log().term_or_zero(now.commit) != now.term) {
+    return "a leader counts only entries of its own term as committed";
+  }
   if (node.log().last_index() < before_->last_index) return "a leader's log only grows";
   if (node.log().term_or_zero(before_->last_index) != before_->last_term &&
       before_->last_index + 1 >= node.log().first_index()) {

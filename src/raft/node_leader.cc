@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted.h"
 #include "raft/describe.h"
 #include "raft/node.h"
 #include "raft/wire.h"
@@ -287,7 +288,8 @@ bool Node::maybe_commit(Leader& leader) {
         if (it == leader.progress.end()) return std::nullopt;
         return it->second.match;
       });
-  return log_.maybe_commit({.term = term_, .index = index});
+  const Term term = KEELSON_PLANTED(kCommitOfOlderTerm) ? log_.term_or_zero(index) : term_;
+  return log_.maybe_commit({.term = term, .index = index});
 }
 
 void Node::on_unreachable(Progress& progress, NodeId peer) {

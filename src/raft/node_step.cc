@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted.h"
 #include "raft/describe.h"
 #include "raft/node.h"
 
@@ -260,7 +261,7 @@ void Node::applied_to(Index index, std::uint64_t bytes) {
 // Learners and outsiders vote too: they may not know yet that they count.
 void Node::on_vote_request(const Message& message) {
   const bool asked_again = vote_ == message.from;
-  const bool free = vote_ == kNone && leader() == kNone;
+  const bool free = (vote_ == kNone || KEELSON_PLANTED(kVoteTwice)) && leader() == kNone;
   const bool future = message.type == MessageType::kPreVote && message.term > term_;
   const bool granted = (asked_again || free || future) &&
                        log_.is_up_to_date({.term = message.log_term, .index = message.index});

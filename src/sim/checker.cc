@@ -81,6 +81,9 @@ bool leaves_open(const http::Status& status) {
     case StatusCode::kUnknown:
       return status.message == "etcdserver: too many requests" ||
              status.message == "raft proposal dropped" || status.message == "not a primary lessor";
+    case StatusCode::kFailedPrecondition:
+      // A server that was removed and has come back as a learner.
+      return status.message == "etcdserver: rpc not supported for learner";
     default:
       return false;
   }

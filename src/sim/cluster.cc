@@ -83,7 +83,7 @@ member::Config ClusterSimulation::random_config() {
 }
 
 void ClusterSimulation::make_nodes(std::size_t members) {
-  checker_.set_limits({.lag = true, .request_bytes = 200'000});
+  checker_.set_limits({.quota = options_.disk_errors, .lag = true, .request_bytes = 200'000});
   membership::InitialCluster cluster;
   for (std::size_t i = 1; i <= members; i++) {
     const std::string name = fmt::format("n{}", i);
@@ -114,15 +114,17 @@ void ClusterSimulation::make_node(const std::string& name, Node::Options options
             raft_.restarted(id);
             checker_.on_life(name);
           },
-      .on_planned_kill =
-          [this](const std::string& path) {
-            const bool of_snapshot = path.find("store.") != std::string::npos ||
-                                     path.find("/snap/") != std::string::npos;
-            checker_.saw(of_snapshot ? "a kill at a snapshot" : "a kill at the disk");
-          },
+      .on_plan = [this](const KillPlan& plan, const std::string& path) { note_plan(plan, path); },
       .on_raft = [this](const raft::Node& node) { watch_raft(node); }};
   nodes_.push_back(std::make_unique<Node>(world_, name, std::move(options), story_, events));
   nodes_.back()->host().disk().set_cold_one_in(cold_one_in_);
+}
+
+void ClusterSimulation::note_plan(const KillPlan& plan, const std::string& path) {
+  if (plan.error_number != 0) return checker_.saw("an error of the disk");
+  const bool of_snapshot =
+      path.find("store.") != std::string::npos || path.find("/snap/") != std::string::npos;
+  checker_.saw(of_snapshot ? "a kill at a snapshot" : "a kill at the disk");
 }
 
 void ClusterSimulation::watch_raft(const raft::Node& node) {
@@ -282,7 +284,7 @@ void ClusterSimulation::end_some_lives() {
     Node& node = *nodes_[all ? left - 1 : random_.below(nodes_.size())];
     if (node.state() != Node::State::kUp || node.doomed()) continue;
     if (random_.one_in(2)) {
-      node.kill_at(random_plan());
+      node.kill_at(maybe_an_error(random_, random_plan(), options_.disk_errors));
     } else {
       node.kill(random_crash());
     }
@@ -373,7 +375,8 @@ void ClusterSimulation::heal() {
 void ClusterSimulation::exile_somebody() {
   if (exile_.troubles > 0) {
     if (--exile_.troubles > 0) return;
-    if (random_.one_in(2)) exile_.node->kill_at(plan_at_snapshot());
+    if (random_.one_in(2))
+      exile_.node->kill_at(maybe_an_error(random_, plan_at_snapshot(), options_.disk_errors));
     return heal();
   }
   if (!random_.one_in(3)) return;
@@ -391,6 +394,7 @@ void ClusterSimulation::trouble() {
   if (exile_.troubles > 0 || random_.one_in(2)) heal();
   if (random_.one_in(6)) world_.set_reset_one_in(random_.one_in(2) ? 0 : 50 + random_.below(500));
   // Half of the exiles are not disturbed otherwise, so that the others get on.
+  if (options_.disk_errors && random_.one_in(8)) any_node().fill_disk(random_.below(20'000));
   if (exile_.troubles == 0 || random_.one_in(2)) {
     for (auto left = random_.below(3); left > 0; left--) disturb_links();
     if (random_.one_in(2)) end_some_lives();
@@ -400,6 +404,7 @@ void ClusterSimulation::trouble() {
   bury_the_dead();
   if (!going_on()) return;
   for (const auto& node : nodes_) {
+    if (options_.disk_errors && random_.one_in(2)) node->make_room();
     const bool stays_away = exile_.troubles > 0 && exile_.down && exile_.node == node.get();
     if (going_on() && belongs(*node) && node->state() == Node::State::kDown && !stays_away &&
         !random_.one_in(3)) {
@@ -415,6 +420,9 @@ void ClusterSimulation::bury_the_dead() {
     const std::string reason = node->bury();
     story_.tell(node->name(), "is down{}{}",
                 reason.empty() ? "" : ", having stopped itself: ", reason);
+  }
+  // Some were down when it happened.
+  for (const auto& node : nodes_) {
     if (is_removed(*node)) tell_clients_of_another(*node);
   }
 }
@@ -446,6 +454,7 @@ void ClusterSimulation::start(Node& node) {
   const std::string refusal = node.start();
   if (joins && refusal.empty()) checker_.saw("a member joins");
   if (joins || refusal.empty() || node.state() == Node::State::kDead) return;
+  if (node.disk_is_to_blame()) return checker_.saw("a start refused for the disk");
   checker_.violate(fmt::format("{} does not start: {}", node.name(), refusal));
 }
 
@@ -453,6 +462,7 @@ void ClusterSimulation::start_all() {
   bury_the_dead();
   for (const auto& node : nodes_) {
     node->spare();
+    node->make_room();
     if (going_on() && belongs(*node) && node->state() == Node::State::kDown) start(*node);
   }
 }
@@ -600,6 +610,9 @@ Verdict ClusterSimulation::run() {
   heal();
   for (const auto& reader : readers_) reader->retire();
   world_.set_reset_one_in(0);
+  // Whose disk failed in the background may stop only now.
+  if (going_on()) start_all();
+  if (options_.disk_errors) world_.run_for(Seconds(2));
   if (going_on()) wait_for_all();
   // What it is still to ask; that may be done only now.
   operator_->move_to(any_member().address());

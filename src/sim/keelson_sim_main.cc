@@ -115,7 +115,7 @@ int run_many(const Flags& flags) {
   fmt::print(stderr,
              "keelson-sim [--seed N] [--aloud] [--disk] [--log]   one run\n"
              "keelson-sim --seeds N [--first N] [--jobs N]   many\n"
-             "both: [--members N] [--calls N] [--keep LINES] [--planted BUG]\n");
+             "both: [--members N] [--disk-errors] [--calls N] [--keep LINES] [--planted BUG]\n");
   std::exit(2);
 }
 
@@ -140,6 +140,10 @@ Flags parse(int argc, char** argv) {
     }
     if (flag == "--disk") {
       flags.run.tell_disk = true;
+      continue;
+    }
+    if (flag == "--disk-errors") {
+      flags.run.disk_errors = true;
       continue;
     }
     if (flag == "--log") {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "member/joining.h"
 #include "peer/connector.h"
@@ -16,6 +17,18 @@ constexpr const char* kOperations[] = {
     "open",           "read",   "status",   "list", "space",         "lock",
     "create",         "write",  "push out", "sync", "truncate",      "preallocate",
     "make directory", "rename", "remove",   "link", "sync directory"};
+
+bool needs_room(Disk::Operation operation) {
+  switch (operation) {
+    case Disk::Operation::kCreate:
+    case Disk::Operation::kWrite:
+    case Disk::Operation::kPreallocate:
+    case Disk::Operation::kMakeDirectory:
+      return true;
+    default:
+      return false;
+  }
+}
 
 // Why a process of this thread last ended itself.
 std::string& last_stop_reason() {
@@ -65,14 +78,33 @@ int Node::on_disk(const Disk::Step& step) {
   if (step.path.find(plan_->path_part) == std::string::npos) return 0;
   const bool is_sync =
       step.operation == Disk::Operation::kSync || step.operation == Disk::Operation::kSyncDirectory;
-  if ((plan_->at_sync && !is_sync) || --plan_->after > 0) return 0;
-  story_.tell(name_, "killed before disk operation {} ({} {})", step.number,
+  if (plan_->at_sync && !is_sync) return 0;
+  if (plan_->error_number == ENOSPC && !needs_room(step.operation)) return 0;
+  if (--plan_->after > 0) return 0;
+  const auto plan = std::exchange(plan_, nullptr);
+  story_.tell(name_, "{} disk operation {} ({} {})",
+              plan->error_number != 0 ? "meets an error at" : "killed before", step.number,
               kOperations[static_cast<int>(step.operation)], step.path);
-  events_.on_planned_kill(step.path);
-  const Crash mode = plan_->mode;
-  plan_.reset();
-  host_.kill(mode);
+  events_.on_plan(*plan, step.path);
+  if (plan->error_number != 0) {
+    errors_met_++;
+    sync_failed_ = sync_failed_ || is_sync;
+    return plan->error_number;
+  }
+  host_.kill(plan->mode);
   return EIO;
+}
+
+void Node::fill_disk(std::uint64_t room) {
+  story_.tell(name_, "has room for {} bytes", room);
+  host_.disk().set_capacity(host_.disk().used() + room);
+  full_ = true;
+}
+
+void Node::make_room() {
+  if (!std::exchange(full_, false)) return;
+  story_.tell(name_, "has room again");
+  host_.disk().set_capacity(std::uint64_t{1} << 40);
 }
 
 member::Lanes Node::lanes() {
@@ -129,6 +161,11 @@ std::string Node::ask_others() {
 std::string Node::start() {
   CHECK(state() == State::kDown);
   lives_++;
+  errors_met_ = 0;
+  if (std::exchange(sync_failed_, false)) {
+    story_.tell(name_, "is a machine that was started again");
+    host_.disk().crash(Crash::kRandom);
+  }
   story_.tell(name_, "starts, life {}", lives_);
   if (options_.peers && !has_log()) {
     const std::string refusal = ask_others();

@@ -30,12 +30,14 @@
 
 namespace keelson::sim {
 
-// What a kill at a disk operation waits for.
+// What a kill at a disk operation waits for, or an error of the disk.
 struct KillPlan {
   std::string path_part;    // only operations on such paths count
   bool at_sync = false;     // and only syncs: what was written is there, and not durable
   std::uint64_t after = 1;  // the so-manieth from now
   env::simulated::Disk::Crash mode = env::simulated::Disk::Crash::kRandom;
+  // Nobody is killed: the operation fails with this. ENOSPC only where something is to grow.
+  int error_number = 0;
 };
 
 class Node {
@@ -57,8 +59,9 @@ class Node {
     std::function<void(const raft::Entry&)> on_apply;
     // A life begins, of this member of its cluster; and after each turn of its raft lane.
     std::function<void(raft::NodeId)> on_life = [](raft::NodeId) {};
-    // It is about to be killed as planned, before an operation on this path.
-    std::function<void(const std::string&)> on_planned_kill = [](const std::string&) {};
+    // A plan is carried out, before an operation on this path.
+    std::function<void(const KillPlan&, const std::string&)> on_plan = [](const KillPlan&,
+                                                                          const std::string&) {};
     std::function<void(const raft::Node&)> on_raft = [](const raft::Node&) {};
   };
 
@@ -90,6 +93,12 @@ class Node {
   void kill(Crash mode);
   void kill_at(KillPlan plan);
   void spare() { plan_.reset(); }
+  // Only so many bytes fit on its disk besides what is there; until it gets room again.
+  void fill_disk(std::uint64_t room);
+  void make_room();
+  // Whether a start may be refused for what the disk did to it: the last one met an error, or the
+  // disk is full.
+  bool disk_is_to_blame() const { return full_ || errors_met_ > 0; }
   bool doomed() const { return plan_ != nullptr; }
   // Takes down what is left of the process. What a stopped one left unsynced meets `mode`; a dead
   // one has met it already. Why it ended itself, if it did.
@@ -128,6 +137,12 @@ class Node {
   std::unique_ptr<Process> process_;
   std::unique_ptr<KillPlan> plan_;
   std::uint64_t lives_ = 0;
+  std::uint64_t errors_met_ = 0;  // of the disk, since the last start
+  // A sync failed. What was not synced is in the machine's memory, and no later sync carries it to
+  // the disk (Disk D4), so that a process which starts on it would build on sand: the machine is
+  // started again first.
+  bool sync_failed_ = false;
+  bool full_ = false;
   std::uint64_t directories_ = 1;
   raft::NodeId id_ = 0;
   bool ready_ = false;

@@ -1,5 +1,7 @@
 #include "sim/random_config.h"
 
+#include <cerrno>
+
 namespace keelson::sim {
 
 using base::Milliseconds;
@@ -27,6 +29,11 @@ void random_store(base::Random& random, store::Options& options) {
   options.checkpoint_interval = Milliseconds(20 << random.below(7));
   options.checkpoint_bytes = 1024 << random.below(6);
   options.reserve = false;
+}
+
+KillPlan maybe_an_error(base::Random& random, KillPlan plan, bool wanted) {
+  if (wanted && random.one_in(5)) plan.error_number = random.one_in(3) ? ENOSPC : EIO;
+  return plan;
 }
 
 }  // namespace keelson::sim

@@ -4,11 +4,15 @@
 
 #include "base/random.h"
 #include "member/config.h"
+#include "sim/node.h"
 
 namespace keelson::sim {
 
 // How the log and its snapshots are cut.
 void random_log(base::Random& random, member::Config& config);
 void random_store(base::Random& random, store::Options& options);
+
+// Turns some plans for a kill into ones for an error of the disk.
+KillPlan maybe_an_error(base::Random& random, KillPlan plan, bool wanted);
 
 }  // namespace keelson::sim

@@ -32,7 +32,7 @@ Simulation::Simulation(const RunOptions& options)
   Node::Options node;
   node.config = random_config();
   checker_.set_limits(
-      {.quota = node.config.quota_bytes > 0,
+      {.quota = node.config.quota_bytes > 0 || may_fill_,
        .held_views = node.config.held_views_age_max < member::Config().held_views_age_max,
        .request_bytes = node.config.request_bytes_max});
   node.io_lanes = 1 + random_.below(2);
@@ -45,6 +45,10 @@ Simulation::Simulation(const RunOptions& options)
                        [this](raft::NodeId id) {
                          raft_.restarted(id);
                          checker_.on_life("n1");
+                       },
+                   .on_plan =
+                       [this](const KillPlan& plan, const std::string&) {
+                         if (plan.error_number != 0) checker_.saw("an error of the disk");
                        },
                    .on_raft = [this](const raft::Node& node) { watch_raft(node); }});
   node_->host().disk().set_cold_one_in(random_.one_in(3) ? 0 : 1 + random_.below(6));
@@ -101,6 +105,7 @@ member::Config Simulation::random_config() {
   }
   config.watch_progress_interval = Milliseconds(100 << random_.below(6));
   random_store(random_, config.store);
+  may_fill_ = options_.disk_errors && random_.one_in(3);
   return config;
 }
 
@@ -166,9 +171,16 @@ void Simulation::set_wall_clock() {
 
 void Simulation::start_node() {
   for (int attempt = 0; going_on(); attempt++) {
-    if (attempt < 6 && random_.one_in(4)) node_->kill_at(random_plan());
+    if (attempt < 6 && random_.one_in(4))
+      node_->kill_at(maybe_an_error(random_, random_plan(), options_.disk_errors));
     set_wall_clock();
     const std::string refusal = node_->start();
+    if (!refusal.empty() && node_->state() == Node::State::kDown && node_->disk_is_to_blame()) {
+      checker_.saw("a start refused for the disk");
+      node_->spare();
+      node_->make_room();
+      continue;
+    }
     if (!refusal.empty() && node_->state() != Node::State::kDead) {
       return checker_.violate("the member does not start: " + refusal);
     }
@@ -195,7 +207,8 @@ void Simulation::trouble() {
     return !going_on() || node_->state() == Node::State::kDead ||
            node_->state() == Node::State::kStopped;
   };
-  if (dice < 7) node_->kill_at(random_plan());
+  if (dice < 7) node_->kill_at(maybe_an_error(random_, random_plan(), options_.disk_errors));
+  if (may_fill_ && random_.one_in(4)) node_->fill_disk(random_.below(20'000));
   const auto idle_or_down = [&] { return is_down() || all_idle(clients_); };
   world_.run_until(idle_or_down, random_time(random_, Seconds(8)));
   if (!is_down() && dice >= 8) {
@@ -205,12 +218,14 @@ void Simulation::trouble() {
   if (!going_on()) return;
   if (!is_down()) node_->kill(random_crash());
   end_life(random_crash());
+  if (may_fill_ && random_.one_in(2)) node_->make_room();
   world_.run_for(random_time(random_, Seconds(1)));
 }
 
 // Lets the clients have their last answers.
 void Simulation::settle() {
   node_->spare();
+  node_->make_room();
   const bool idle =
       world_.run_until([this] { return !going_on() || all_idle(clients_); }, kClientsLimit);
   if (!idle) checker_.violate("calls without an end");

@@ -26,6 +26,7 @@ struct RunOptions {
   bool aloud = false;         // tells its story while it happens
   std::size_t keep = 80;      // lines of the story kept
   bool tell_disk = false;     // each change of the disk, on stderr
+  bool disk_errors = false;   // disks fail (EIO, ENOSPC) and fill up
 };
 
 struct Verdict {
@@ -72,7 +73,8 @@ class Simulation {
   const RunOptions options_;
   env::simulated::World world_;
   base::Random random_;
-  bool large_ = false;  // values, and so answers and events
+  bool large_ = false;     // values, and so answers and events
+  bool may_fill_ = false;  // the disk
   Story story_;
   Model model_;
   Checker checker_;
