@@ -520,7 +520,7 @@ func (m *mix) leave(whom, by *cluster.Member) error {
 // judge looks at everything once the load has stopped.
 func (m *mix) judge() error {
 	err := cluster.Until(m.ctx, "all leases end", func(context.Context) error {
-		if left := m.traffic.LeasesEnded(); left > 0 {
+		if left := m.traffic.LeasesLeft(); left > 0 {
 			return fmt.Errorf("%d are left", left)
 		}
 		if broken := m.traffic.Broken(); broken != nil {

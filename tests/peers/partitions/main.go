@@ -262,7 +262,7 @@ func (t *trial) judge() error {
 		if broken := t.traffic.Broken(); broken != nil {
 			return cluster.Never{Err: broken}
 		}
-		if left := t.traffic.LeasesEnded(); left > 0 {
+		if left := t.traffic.LeasesLeft(); left > 0 {
 			return fmt.Errorf("%d are left", left)
 		}
 		return nil

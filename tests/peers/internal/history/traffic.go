@@ -111,8 +111,8 @@ func (t *Traffic) deleted(key string, at time.Time) {
 	}
 }
 
-// LeasesEnded says whether all leases have, since nobody keeps them any longer.
-func (t *Traffic) LeasesEnded() (left int) {
+// LeasesLeft counts the leases whose keys are not gone yet.
+func (t *Traffic) LeasesLeft() (left int) {
 	t.leases.Range(func(_, found any) bool {
 		if !found.(*lease).ended.Load() {
 			left++
