@@ -91,7 +91,7 @@ void ClusterSimulation::make_nodes(std::size_t members) {
   }
   newcomer_ = {.config = random_config(), .tell_disk = options_.tell_disk, .peers = true};
   cold_one_in_ = random_.one_in(3) ? 1 + random_.below(6) : 0;
-  reconfigures_ = !random_.one_in(4);
+  reconfigures_ = !random_.one_in(4) && !options_.same_members;
   for (const membership::Member& member :
        *membership::initial_members(cluster, newcomer_.config.initial_cluster_token)) {
     Node::Options options = newcomer_;

@@ -115,7 +115,8 @@ int run_many(const Flags& flags) {
   fmt::print(stderr,
              "keelson-sim [--seed N] [--aloud] [--disk] [--log]   one run\n"
              "keelson-sim --seeds N [--first N] [--jobs N]   many\n"
-             "both: [--members N] [--disk-errors] [--calls N] [--keep LINES] [--planted BUG]\n");
+             "both: [--members N [--same-members]] [--disk-errors] [--calls N] [--keep LINES] "
+             "[--planted BUG]\n");
   std::exit(2);
 }
 
@@ -144,6 +145,10 @@ Flags parse(int argc, char** argv) {
     }
     if (flag == "--disk-errors") {
       flags.run.disk_errors = true;
+      continue;
+    }
+    if (flag == "--same-members") {
+      flags.run.same_members = true;
       continue;
     }
     if (flag == "--log") {

@@ -26,6 +26,7 @@ struct RunOptions {
   bool aloud = false;         // tells its story while it happens
   std::size_t keep = 80;      // lines of the story kept
   bool tell_disk = false;     // each change of the disk, on stderr
+  bool same_members = false;  // of a cluster: nobody is added or removed
   bool disk_errors = false;   // disks fail (EIO, ENOSPC) and fill up
 };
 
