@@ -305,8 +305,17 @@ void ClusterSimulation::ask_operator(const std::string& server, Request request)
   operator_->ask(std::move(request));
 }
 
-// The next one, or one that was removed and is to begin anew under its old name.
+bool ClusterSimulation::some_listed_is_new() const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [this](const auto& node) {
+    const auto id = listed(*node);
+    return id && *id != node->id();
+  });
+}
+
+// The next one, or one that was removed and is to begin anew under its old name. Where the cluster
+// does not look after its quorum, the operator does: one after the other.
 void ClusterSimulation::add_somebody() {
+  if (!newcomer_.config.strict_reconfig_check && some_listed_is_new()) return;
   std::string name;
   for (const auto& node : nodes_) {
     if (is_removed(*node) && !listed(*node)) name = node->name();
@@ -337,8 +346,17 @@ void ClusterSimulation::move_leadership() {
   }
 }
 
+// Before that nobody can join, here and in etcd's clusters: members added then, without being asked
+// whether a quorum is left, may never be there.
+bool ClusterSimulation::has_version() const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
+    return node->state() == Node::State::kUp &&
+           node->member()->shared().views.load()->roster->version;
+  });
+}
+
 void ClusterSimulation::reconfigure() {
-  if (!reconfigures_ || random_.one_in(3)) return;
+  if (!reconfigures_ || !has_version() || random_.one_in(3)) return;
   const auto& learners = model_.members().now().learners;
   if (!learners.empty() && random_.one_in(2)) {
     return ask_operator(any_member().name(), Workload::promote_member(*learners.begin()));
@@ -414,7 +432,19 @@ void ClusterSimulation::trouble() {
   start_ghost();
 }
 
+// Who was removed before it had heard of anything knows nobody who would tell, and waits for ever,
+// as etcd's does: the operator ends it.
+void ClusterSimulation::end_who_never_heard() {
+  for (const auto& node : nodes_) {
+    if (is_removed(*node) && node->state() == Node::State::kUp &&
+        node->member()->shared().progress.applied == 0) {
+      node->kill(random_crash());
+    }
+  }
+}
+
 void ClusterSimulation::bury_the_dead() {
+  end_who_never_heard();
   for (const auto& node : nodes_) {
     if (node->state() != Node::State::kDead && node->state() != Node::State::kStopped) continue;
     const std::string reason = node->bury();
@@ -523,6 +553,7 @@ void ClusterSimulation::promote_learners() {
 }
 
 void ClusterSimulation::let_removed_stop() {
+  end_who_never_heard();
   const auto none_left = [this] {
     return !going_on() || std::none_of(nodes_.begin(), nodes_.end(), [this](const auto& node) {
       return !belongs(*node) &&

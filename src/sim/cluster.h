@@ -60,6 +60,8 @@ class ClusterSimulation {
   void exile_somebody();
   void cut_off(const std::string& name);
   void heal();
+  bool has_version() const;
+  bool some_listed_is_new() const;
   void reconfigure();
   void add_somebody();
   void remove_somebody();
@@ -82,6 +84,7 @@ class ClusterSimulation {
   // Starts those that are down; again if they are killed meanwhile.
   void start_all();
   void start(Node& node);
+  void end_who_never_heard();
   void bury_the_dead();
   void tell_clients_of_another(const Node& removed);
   // Until all are ready, or kill each other no more.
