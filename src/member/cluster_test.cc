@@ -306,6 +306,12 @@ class Machine {
     });
     return answer;
   }
+  // It hands its leadership over, and takes no proposals until that is done or given up.
+  void hand_over_to(const Machine& other) {
+    front().lane().post([this, to = other.member_->shared().identity.member_id] {
+      ASSERT_TRUE(member_->shared().to_raft->push(TransferLeader{to}));
+    });
+  }
   std::shared_ptr<Answer> renew(lease::LeaseId id, std::size_t lane = 0) {
     auto answer = std::make_shared<Answer>();
     front(lane).lane().post([this, lane, id, answer] {
@@ -729,6 +735,31 @@ TEST_P(ClusterTest, ACheckpointIsKnownToTheNextLeader) {
   second.kill(Disk::Crash::kLoseUnsynced);
   ASSERT_TRUE(world_.run_until([&] { return leader() != nullptr; }, Seconds(20)));
   EXPECT_GE(left(*leader()), 980);
+}
+
+// What puts a checkpoint right is dropped while the leader hands over, and then it leads on.
+TEST_P(ClusterTest, ARenewalIsAnsweredThoughWhatPutsItsCheckpointRightWasDropped) {
+  ASSERT_EQ(wait(leader()->grant(7, 1000)), "granted");
+  world_.run_for(Seconds(310));
+  Machine& first = *leader();
+  ASSERT_EQ(first.checkpoint_of(7), 700);
+  // This life of it counts from the checkpoint.
+  first.kill(Disk::Crash::kLoseUnsynced);
+  first.start_again();
+  ASSERT_TRUE(world_.run_until([&] { return leader() != nullptr && all_ready(); }, Seconds(20)));
+  Machine& now = *leader();
+  Machine& heir = other_than(now);
+  world_.cut(now.name(), heir.name());
+  now.hand_over_to(heir);
+  world_.run_for(Milliseconds(10));
+  const auto dropped = now.renew(7);
+  world_.run_for(Milliseconds(50));
+  ASSERT_FALSE(dropped->done);
+  world_.run_for(2 * kElectionTimeout);
+  world_.heal_all();
+  ASSERT_EQ(leader(), &now) << "it leads on";
+  EXPECT_EQ(wait(now.renew(7)), "1000");
+  EXPECT_EQ(now.checkpoint_of(7), 0);
 }
 
 TEST_P(ClusterTest, WithoutALeaderNobodyAnswersForLeases) {

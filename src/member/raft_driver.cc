@@ -602,11 +602,9 @@ void RaftDriver::answer_renewal(const RenewLease& request) {
 }
 
 // The log says that less is left. Not answered before that is put right: the next leader would
-// count from there.
+// count from there. Each renewal that waits proposes it, for an earlier proposal may be lost.
 void RaftDriver::reset_checkpoint(const RenewLease& request) {
-  auto& waiting = resets_[request.id];
-  waiting.push_back(request);
-  if (waiting.size() > 1) return;
+  resets_[request.id].push_back(request);
   etcdserverpb::InternalRaftRequest reset;
   reset.mutable_lease_checkpoint()->add_checkpoints()->set_id(request.id);
   propose_own(std::move(reset));
