@@ -249,7 +249,7 @@ void Loop::sleep(base::Duration at_most) {
   in_reactor_ = false;
   woken_.wait_for(lock, at_most, [this] { return !sleeping_ || stopping_; });
   sleeping_ = false;
-  burst_began_ = clock_.now();
+  if (background_) burst_began_ = clock_.now();
 }
 
 // Where there is.

@@ -81,7 +81,8 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   void start();
-  // Takes back that its thread yields to others (the kernel's niceness): it does until then.
+  // Takes back that its thread yields to others, by the kernel's niceness and after each burst of
+  // jobs: it does until then.
   void run_in_foreground() { background_ = false; }
   // Ends after the current turn and joins. Not from its own thread.
   void stop();
