@@ -15,8 +15,7 @@
 //   D2  Only this lane touches the node, its storage and the deadlines.
 //   D3  The entries in memory are bounded in number and bytes behind what is applied.
 //   D4  After a standstill of more than three ticks no lease is renewed or ended before a quorum
-//   has
-//       confirmed that this member still leads.
+//       has confirmed that this member still leads.
 //
 // A single voter campaigns as soon as its log is loaded and applied: there is nobody to wait for.
 #pragma once
