@@ -13,16 +13,17 @@
 #include "member/publisher.h"
 #include "membership/cluster.h"
 #include "membership/member.h"
+#include "peer/protocol.h"
 
 namespace keelson::api {
 namespace {
 
 // Spelled as Go writes header names.
-constexpr const char* kClusterIdField = "X-Etcd-Cluster-Id";
 
 http::Response members_response(member::Front& front) {
   return {.headers = {{"Content-Type", "application/json"},
-                      {kClusterIdField, membership::id_text(front.identity().cluster_id)}},
+                      {std::string(peer::kClusterId),
+                       membership::id_text(front.identity().cluster_id)}},
           .body = membership::members_json(front.view()->roster->members) + "\n"};
 }
 
@@ -42,7 +43,8 @@ class DowngradeEnabled : public http::RequestHandler {
  private:
   http::Response answer(bool enabled) const {
     return {.headers = {{"Content-Type", "text/plain"},
-                        {kClusterIdField, membership::id_text(front_.identity().cluster_id)}},
+                        {std::string(peer::kClusterId),
+                         membership::id_text(front_.identity().cluster_id)}},
             .body = enabled ? "true" : "false"};
   }
 

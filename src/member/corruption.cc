@@ -6,6 +6,7 @@
 
 #include "base/containers.h"
 #include "env/log.h"
+#include "peer/protocol.h"
 
 namespace keelson::member {
 namespace {
@@ -36,7 +37,7 @@ void log_no_hash(MemberId self, const OwnHash& own, const PeerHash& peer) {
       what = "cannot fetch hash from remote peer; local member is behind";
       break;
     case NoHash::Why::kOtherCluster:
-      what = "cluster ID mismatch";
+      what = peer::kClusterIdMismatch;
       break;
     case NoHash::Why::kOther:
       return;  // said when it was asked

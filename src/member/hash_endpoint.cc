@@ -5,11 +5,11 @@
 #include "env/log.h"
 #include "member/keys_hasher.h"
 #include "member/peer_hashes.h"
+#include "peer/protocol.h"
 
 namespace keelson::member {
 namespace {
 
-constexpr std::string_view kClusterIdField = "X-Etcd-Cluster-Id";
 constexpr std::size_t kRequestBytesMax = std::size_t{64} << 10;
 
 class HashRequest final : public http::RequestHandler {
@@ -20,9 +20,9 @@ class HashRequest final : public http::RequestHandler {
     exchange_ = &exchange;
     const http::Request& request = exchange.request();
     if (request.method != "GET") return answer(http::method_not_allowed_response("GET"));
-    const auto cluster = request.headers.find(kClusterIdField);
+    const auto cluster = request.headers.find(peer::kClusterId);
     if (cluster && !cluster->empty() && *cluster != cluster_id()) {
-      return answer(http::text_response(412, "cluster ID mismatch"));
+      return answer(http::text_response(412, peer::kClusterIdMismatch));
     }
     const auto revision = parse_hash_request(request.body);
     if (!revision) {
@@ -45,7 +45,7 @@ class HashRequest final : public http::RequestHandler {
   }
   void tell(const KeysHash& hash) {
     answer({.headers = {{"Content-Type", "application/json"},
-                        {std::string(kClusterIdField), cluster_id()}},
+                        {std::string(peer::kClusterId), cluster_id()}},
             .body = hash_json({.revision = hash.view->keys.revision,
                                .hash = hash.hash,
                                .compact_revision = hash.compact_revision,

@@ -7,6 +7,7 @@
 
 #include "env/log.h"
 #include "membership/bootstrap.h"
+#include "peer/protocol.h"
 
 namespace keelson::member {
 namespace {
@@ -74,7 +75,7 @@ void Joining::ask_next_members() {
 
 void Joining::on_members(std::string_view url, const peer::Answered& answered) {
   const auto members = membership::parse_members(answered.body);
-  const auto id = answered.headers.find("X-Etcd-Cluster-ID");
+  const auto id = answered.headers.find(peer::kClusterId);
   const auto cluster_id = id ? membership::parse_id(*id) : std::nullopt;
   if (!members || members->empty() || !cluster_id) {
     env::log_warn("failed to unmarshal cluster response", {{"address", url}});

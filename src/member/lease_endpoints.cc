@@ -113,8 +113,8 @@ class Lookup final : public LeaseRequest {
 }  // namespace
 
 http::Route route_leases(Front& front, const http::Request& head) {
-  const bool renewal = head.path == "/leases";
-  if (!renewal && head.path != "/leases/internal") return {};
+  const bool renewal = head.path == kLeasesPath;
+  if (!renewal && head.path != kLeasesInternalPath) return {};
   if (head.method != "POST") {
     return {.handler = http::make_simple_handler([](const http::Request&) {
               return http::text_response(405, "Method Not Allowed");

@@ -13,6 +13,9 @@
 
 namespace keelson::member {
 
+inline constexpr std::string_view kLeasesPath = "/leases";
+inline constexpr std::string_view kLeasesInternalPath = "/leases/internal";
+
 // No handler for any other path. `front` is of the lane of the port and outlives the request.
 http::Route route_leases(Front& front, const http::Request& head);
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "member/lease_endpoints.h"
 #include "membership/urls.h"
 #include "peer/dial.h"
 #include "proto/lease.pb.h"
@@ -93,7 +94,7 @@ class LeaseForwarder::Call final : private http::ResponseHandler {
     answer_.clear();
     const bool renew = asked_->question.kind == Kind::kRenew;
     client_->start({.method = "POST",
-                    .target = renew ? "/leases" : "/leases/internal",
+                    .target = std::string(renew ? kLeasesPath : kLeasesInternalPath),
                     .host = url_.host,
                     .headers = {{"Content-Type", "application/protobuf"}},
                     .body = base::SharedBytes(encode(asked_->question))},

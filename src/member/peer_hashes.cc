@@ -7,11 +7,11 @@
 
 #include "env/log.h"
 #include "member/keys_hasher.h"
+#include "peer/protocol.h"
 
 namespace keelson::member {
 namespace {
 
-constexpr const char* kClusterIdField = "X-Etcd-Cluster-ID";
 constexpr std::size_t kAnswerBytesMax = std::size_t{64} << 10;
 
 std::optional<nlohmann::json> parse_object(std::string_view text) {
@@ -105,7 +105,7 @@ base::Result<ToldHash, NoHash> read_hash(const base::Result<peer::Answered>& ans
   if (answered->status == 400 && says(describe(mvcc::Errc::kFutureRevision))) {
     return base::fail(NoHash{kFutureRevision, body});
   }
-  if (answered->status == 412 && says("cluster ID mismatch")) {
+  if (answered->status == 412 && says(peer::kClusterIdMismatch)) {
     return base::fail(NoHash{kOtherCluster, body});
   }
   if (answered->status != 200) {
@@ -133,7 +133,7 @@ void PeerHashes::ask(std::size_t row) {
   http::ClientRequest request{
       .target = std::string(kHashPath),
       .headers = {{"Content-Type", "application/json"},
-                  {kClusterIdField, membership::id_text(whom_.self.cluster_id)}},
+                  {std::string(peer::kClusterId), membership::id_text(whom_.self.cluster_id)}},
       .body = base::SharedBytes(hash_request_json(whom_.revision))};
   questions_.push_back(
       peer::ask(lane_, connector_,

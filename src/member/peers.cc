@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "env/log.h"
 #include "member/db_transfer.h"
+#include "peer/protocol.h"
 
 namespace keelson::member {
 
@@ -69,7 +70,8 @@ void Peers::follow(const membership::Roster& roster) {
 
 std::unique_ptr<peer::Question> Peers::ask(
     env::Lane& lane, peer::Asked asked, base::Function<void(base::Result<peer::Answered>)> done) {
-  asked.request.headers.set("X-Etcd-Cluster-ID", membership::id_text(shared_.identity.cluster_id));
+  asked.request.headers.set(std::string(peer::kClusterId),
+                            membership::id_text(shared_.identity.cluster_id));
   return peer::ask(lane, *connector_, std::move(asked), std::move(done));
 }
 

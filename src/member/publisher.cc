@@ -95,12 +95,7 @@ void Publisher::ask_version(const membership::Member& member) {
         const auto version = told ? membership::parse_version(told->server) : std::nullopt;
         if (version) {
           versions_[id] = *version;
-          const bool is_ours = answered->headers.find(kServerField) == kServerMark;
-          if (is_ours) {
-            ours_.insert(id);
-          } else {
-            ours_.erase(id);
-          }
+          pace_.heard(id, answered->headers.find(kServerField) == kServerMark);
         } else {
           env::log_warn(
               "failed to get version",
@@ -115,7 +110,7 @@ void Publisher::ask_version(const membership::Member& member) {
 // than all: then a new cluster begins at the lowest there is, and an old one stays where it is.
 void Publisher::decide_version() {
   if (stopped_) return;
-  pace_.set_ours(ours_);
+  pace_.decide();
   const auto view = front_.view();
   const auto& current = view->roster->version;
   // Members may have come since they were asked.

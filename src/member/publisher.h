@@ -52,8 +52,6 @@ class Publisher {
   // Of the servers, while a look at them is under way.
   base::OrderedMap<membership::MemberId, membership::Version> versions_;
   std::size_t unanswered_ = 0;
-  // Known to be of this kind, as of their last answer.
-  std::set<membership::MemberId> ours_;
   RevokePace pace_;
   std::vector<std::unique_ptr<peer::Question>> questions_;
 };

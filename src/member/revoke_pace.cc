@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "env/log.h"
+#include "member/lease_endpoints.h"
 #include "member/peers.h"
 #include "proto/lease.pb.h"
 
@@ -29,13 +30,23 @@ std::atomic<std::uint32_t>& RevokePace::pace() {
   return front_.shared().progress.revokes_per_second;
 }
 
-void RevokePace::set_ours(std::set<membership::MemberId> ours) {
-  ours_ = std::move(ours);
-  const auto& members = front_.view()->roster->members;
-  const bool all = std::all_of(members.begin(), members.end(), [this](const auto& member) {
-    return member.id == front_.identity().member_id || ours_.contains(member.id);
-  });
-  if (all) {
+void RevokePace::heard(membership::MemberId id, bool is_ours) {
+  if (is_ours) {
+    ours_.insert(id);
+  } else {
+    ours_.erase(id);
+  }
+}
+
+bool RevokePace::is_ours(const membership::Member& member) const {
+  return member.id == front_.identity().member_id || ours_.contains(member.id);
+}
+
+void RevokePace::decide() {
+  const auto view = front_.view();
+  const auto& members = view->roster->members;
+  if (std::all_of(members.begin(), members.end(),
+                  [this](const auto& member) { return is_ours(member); })) {
     pace() = kRevokesUnlimited;
     return stop();
   }
@@ -63,22 +74,19 @@ void RevokePace::look() {
   questions_.clear();
   somebody_lags_ = false;
   for (const auto& member : front_.view()->roster->members) {
-    const bool is_ours = member.id == front_.identity().member_id || ours_.contains(member.id);
-    if (!is_ours) ask(member);
+    if (!is_ours(member)) ask(member);
   }
 }
 
 void RevokePace::ask(const membership::Member& member) {
   unanswered_++;
   const auto asked_at = front_.lane().clock().now();
-  http::Headers headers;
-  headers.add("Content-Type", "application/protobuf");
   questions_.push_back(front_.shared().peers->ask(
       front_.lane(),
       {.urls = member.peer_urls,
        .request = {.method = "POST",
-                   .target = "/leases/internal",
-                   .headers = std::move(headers),
+                   .target = std::string(kLeasesInternalPath),
+                   .headers = {{"Content-Type", "application/protobuf"}},
                    .body = base::SharedBytes(lease_that_cannot_be())},
        .timeout = kPatience},
       [this, asked_at](base::Result<peer::Answered> answered) {

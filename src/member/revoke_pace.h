@@ -2,8 +2,8 @@
 // thousand; while a member of etcd is in the cluster it is a thousand, as many as etcd's own leader
 // proposes, and fewer while such a member does not get its entries applied. api.md 4.2
 //
-//   set_ours (each look of the Publisher) --> all are ours: no limit
-//                                         \-> others: limited --look, each second--> asks them
+//   decide (each look of the Publisher) --> all are ours: no limit
+//                                       \-> others: limited --look, each second--> asks them
 //
 // How far a member of etcd is with applying is not told anywhere. But its peer port answers a
 // question about a lease only once all that is committed there is applied, and with 408 if that
@@ -34,13 +34,16 @@ class RevokePace {
   RevokePace(const RevokePace&) = delete;
   RevokePace& operator=(const RevokePace&) = delete;
 
-  // The members known to be of this kind, this one included or not.
-  void set_ours(std::set<membership::MemberId> ours);
+  // What a member's answer shows it to be; who does not answer stays what it was.
+  void heard(membership::MemberId id, bool is_ours);
+  // All that answer this time have.
+  void decide();
   void stop();
 
  private:
   void arm();
   void look();
+  bool is_ours(const membership::Member& member) const;
   void ask(const membership::Member& member);
   void on_answer(bool lags);
   std::atomic<std::uint32_t>& pace();
