@@ -39,9 +39,9 @@ class Cluster:
     def load(self, case, seconds, *more):
         return loads.run(self.options.load, self.members, case, seconds, *more)
 
-    def ctl(self, *words):
-        """What etcdctl answers, of the first member that does."""
-        endpoints = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+    def ctl(self, members, *words):
+        """What etcdctl answers, asked of those members."""
+        endpoints = ",".join(f"127.0.0.1:{member.port}" for member in members)
         done = subprocess.run([self.options.etcdctl, f"--endpoints={endpoints}", "--write-out=json", *words],
                               capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
@@ -57,23 +57,22 @@ class Cluster:
         raise RuntimeError("there is no leader")
 
     def status(self, member):
-        done = subprocess.run([self.options.etcdctl, f"--endpoints=127.0.0.1:{member.port}", "--write-out=json",
-                               "endpoint", "status"], capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr.strip())
-        return json.loads(done.stdout)[0]["Status"]
+        return self.ctl([member], "endpoint", "status")[0]["Status"]
 
 
-def guarded(cluster, options):
-    """Updates of 1 KB under a guard by 200 callers, through all members, with 1,000 watchers of what they write."""
-    turns = [cluster.load("guarded txn 200 callers", options.seconds, "-watchers", 1000) for _ in range(options.rounds)]
+def medians(cluster, options, case, *more):
+    """Of each metric, over the turns."""
+    turns = [cluster.load(case, options.seconds, *more) for _ in range(options.rounds)]
     return {metric: statistics.median(turn[metric] for turn in turns) for metric in turns[0]}
+
+
+def guarded(cluster, options, watchers=1000):
+    """Updates of 1 KB under a guard by 200 callers, through all members, with watchers of what they write."""
+    return medians(cluster, options, "guarded txn 200 callers", "-watchers", watchers)
 
 
 def guarded_alone(cluster, options):
-    """The same without watchers."""
-    turns = [cluster.load("guarded txn 200 callers", options.seconds) for _ in range(options.rounds)]
-    return {metric: statistics.median(turn[metric] for turn in turns) for metric in turns[0]}
+    return guarded(cluster, options, watchers=0)
 
 
 def put_latency(cluster, options):
@@ -81,9 +80,7 @@ def put_latency(cluster, options):
 
 
 def follower_get(cluster, options):
-    follower = (cluster.leader() + 1) % 3
-    turns = [cluster.load("linearizable get", options.seconds, "-through", follower) for _ in range(options.rounds)]
-    return {metric: statistics.median(turn[metric] for turn in turns) for metric in turns[0]}
+    return medians(cluster, options, "linearizable get", "-through", (cluster.leader() + 1) % 3)
 
 
 def idle(cluster, options):
@@ -105,7 +102,7 @@ def new_follower(cluster, options):
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         time.sleep(options.seconds * 2)
-        cluster.ctl("member", "add", "m3", f"--peer-urls={newcomer.peer_url}", "--learner")
+        cluster.ctl(cluster.members, "member", "add", "m3", f"--peer-urls={newcomer.peer_url}", "--learner")
         puts.stdin.write("next\n")
         puts.stdin.flush()
         start = time.monotonic()

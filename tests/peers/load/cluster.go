@@ -22,7 +22,7 @@ var (
 	watchers  = flag.Int("watchers", 0, "watchers of the objects that are written (guarded txn)")
 	callers   = flag.Int("callers", 200, "how many write or read at once")
 	phasesOf  = flag.String("phases", "idle", "names of the phases, comma separated; each line on stdin begins the next (puts in phases)")
-	throughOf = flag.Int("through", 0, "the member that is asked, by its place in -endpoint (get, latency)")
+	throughOf = flag.Int("through", 0, "the member that is asked, by its place in -endpoint (linearizable get)")
 )
 
 func init() {
