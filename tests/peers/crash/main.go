@@ -16,15 +16,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"keelson.dev/tests/peers/internal/server"
+	"keelson.dev/tests/peers/internal/trial"
 )
 
 type options struct {
@@ -49,14 +48,7 @@ func main() {
 	flag.DurationVar(&o.within, "within", 10*time.Minute, "give up after this long")
 	flag.StringVar(&o.fault, "fault", "", "harm the data on purpose to see that it is found: forget (the last round)")
 	flag.Parse()
-	if o.subject == "" {
-		o.subject = filepath.Join(filepath.Dir(os.Args[0]), "etcd")
-		fmt.Println("crash: no -subject and no KEELSON_BIN: testing etcd")
-	}
-	if o.seed == 0 {
-		o.seed = rand.Uint64N(1_000_000_000) + 1
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := trial.Begin("crash", &o.subject, trial.Oracle(), &o.seed)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, o.within)
 	defer cancel()
@@ -66,19 +58,12 @@ func main() {
 	}
 }
 
-func (o options) run(ctx context.Context) (err error) {
+func (o options) run(ctx context.Context) error {
 	fmt.Printf("crash: seed %d, %d rounds\n", o.seed, o.rounds)
-	dir, err := os.MkdirTemp("", "keelson-crash-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err == nil {
-			os.RemoveAll(dir)
-		} else {
-			err = fmt.Errorf("%w\n  the data directory and the log stay in %s", err, dir)
-		}
-	}()
+	return trial.InDirectory("crash", func(dir string) error { return o.killAgainAndAgain(ctx, dir) })
+}
+
+func (o options) killAgainAndAgain(ctx context.Context, dir string) error {
 	port, err := server.FreePort()
 	if err != nil {
 		return err

@@ -19,12 +19,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -32,6 +29,7 @@ import (
 
 	"keelson.dev/tests/peers/internal/cluster"
 	"keelson.dev/tests/peers/internal/history"
+	"keelson.dev/tests/peers/internal/trial"
 )
 
 type options struct {
@@ -46,21 +44,14 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.subject, "subject", os.Getenv("KEELSON_BIN"), "server under test (default $KEELSON_BIN, else etcd)")
-	flag.StringVar(&o.oracle, "oracle", filepath.Join(filepath.Dir(os.Args[0]), "etcd"), "etcd")
+	flag.StringVar(&o.oracle, "oracle", trial.Oracle(), "etcd")
 	flag.IntVar(&o.rounds, "n", 1, "rounds of troubles in each cluster; one takes some 20 s")
 	flag.Uint64Var(&o.seed, "seed", 0, "seed of the load and of who is hit; 0: a new one")
 	flag.IntVar(&o.clients, "clients", 6, "concurrent clients")
 	flag.IntVar(&o.only, "only", 0, "1: two of the subject and one etcd; 2: the other way round; 0: both, one after the other")
 	flag.BoolVar(&o.verbose, "verbose", false, "say what is done")
 	flag.Parse()
-	if o.subject == "" {
-		o.subject = o.oracle
-		fmt.Println("mixed: no -subject and no KEELSON_BIN: etcd among itself")
-	}
-	if o.seed == 0 {
-		o.seed = rand.Uint64N(1_000_000_000) + 1
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := trial.Begin("mixed", &o.subject, o.oracle, &o.seed)
 	defer stop()
 	fmt.Printf("mixed: seed %d\n", o.seed)
 	for i, kinds := range [][]string{{o.oracle, o.subject, o.subject}, {o.subject, o.oracle, o.oracle}} {
@@ -81,11 +72,10 @@ type mix struct {
 	ctx      context.Context
 	dir      string
 	dice     *rand.Rand
-	began    time.Time
 	log      *history.Log
 	traffic  *history.Traffic
 	hashes   int // revisions at which all members were found equal
-	story    []string
+	story    *trial.Story
 	made     int
 	mu       sync.Mutex
 	voters   []*cluster.Member
@@ -94,27 +84,21 @@ type mix struct {
 
 const snapshotCount, catchUpEntries = 200, 50
 
-func (o options) run(ctx context.Context, kinds []string) (err error) {
-	dir, err := os.MkdirTemp("", "keelson-mixed-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err == nil {
-			os.RemoveAll(dir)
-		}
-	}()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	m := &mix{options: o, ctx: ctx, dir: dir, dice: rand.New(rand.NewPCG(o.seed, 7)), began: time.Now(), log: &history.Log{}}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%w\nthe data and the logs stay in %s; the story:\n%s\n%s", err, dir, strings.Join(m.story, "\n"), cluster.LogTails(m.everyone, 12))
-		}
-		for _, each := range m.everyone {
-			each.Close()
-		}
-	}()
+func (o options) run(ctx context.Context, kinds []string) error {
+	return trial.InDirectory("mixed", func(dir string) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		m := &mix{options: o, ctx: ctx, dir: dir, dice: rand.New(rand.NewPCG(o.seed, 7)), story: trial.NewStory(o.verbose), log: &history.Log{}}
+		defer func() {
+			for _, each := range m.everyone {
+				each.Close()
+			}
+		}()
+		return m.story.With(m.start(kinds), m.everyone, 12)
+	})
+}
+
+func (m *mix) start(kinds []string) error {
 	for _, kind := range kinds {
 		each, err := m.member(kind)
 		if err != nil {
@@ -127,7 +111,7 @@ func (o options) run(ctx context.Context, kinds []string) (err error) {
 			return err
 		}
 	}
-	if err := cluster.AwaitAllReady(ctx, m.voters); err != nil {
+	if err := cluster.AwaitAllReady(m.ctx, m.voters); err != nil {
 		return err
 	}
 	return m.live()
@@ -148,14 +132,6 @@ func (m *mix) member(bin string) (*cluster.Member, error) {
 		m.everyone = append(m.everyone, each)
 	}
 	return each, err
-}
-
-func (m *mix) tell(format string, args ...any) {
-	line := fmt.Sprintf("%7.2f  ", time.Since(m.began).Seconds()) + fmt.Sprintf(format, args...)
-	m.story = append(m.story, line)
-	if m.verbose {
-		fmt.Println(line)
-	}
 }
 
 func (m *mix) current() []*cluster.Member {
@@ -199,7 +175,7 @@ func (m *mix) live() error {
 	hashing.Go(func() { hashErr = m.compareHashes(hash) })
 
 	err := m.troubles()
-	m.tell("the load stops")
+	m.story.Tell("the load stops")
 	m.traffic.Stop()
 	stopHashing()
 	hashing.Wait()
@@ -270,7 +246,7 @@ func (m *mix) lead(kind string) error {
 			return errors.New("nobody leads")
 		}
 		if m.kindOf(leader) == kind {
-			m.tell("%s (%s) leads", leader.Name, kind)
+			m.story.Tell("%s (%s) leads", leader.Name, kind)
 			return nil
 		}
 		to := m.some(func(each *cluster.Member) bool { return m.kindOf(each) == kind })
@@ -299,24 +275,11 @@ func (m *mix) restart(each *cluster.Member) error {
 	if err := each.AwaitReady(m.ctx); err != nil {
 		return err
 	}
-	m.tell("%s (%s) is back", each.Name, m.kindOf(each))
+	m.story.Tell("%s (%s) is back", each.Name, m.kindOf(each))
 	return m.goOn()
 }
 
-// goOn waits until some more requests have been answered.
-func (m *mix) goOn() error {
-	before := m.traffic.Answered()
-	err := cluster.Until(m.ctx, "requests are answered", func(context.Context) error {
-		if now := m.traffic.Answered(); now < before+100 {
-			return fmt.Errorf("%d since", now-before)
-		}
-		return nil
-	})
-	if err != nil {
-		err = fmt.Errorf("%w%s", err, cluster.Describe(m.ctx, m.current()))
-	}
-	return err
-}
+func (m *mix) goOn() error { return trial.GoOn(m.ctx, m.traffic, 100, m.current()) }
 
 // killFollowers kills a follower of each kind that has one.
 func (m *mix) killFollowers(string) error {
@@ -329,7 +292,7 @@ func (m *mix) killFollowers(string) error {
 		if hit == nil {
 			continue
 		}
-		m.tell("kill %s (%s), a follower", hit.Name, kind)
+		m.story.Tell("kill %s (%s), a follower", hit.Name, kind)
 		hit.Kill()
 		if err := m.goOn(); err != nil {
 			return err
@@ -350,7 +313,7 @@ func (m *mix) feed(kind string) error {
 		if m.kindOf(each) != kind {
 			continue
 		}
-		m.tell("restart %s (%s)", each.Name, kind)
+		m.story.Tell("restart %s (%s)", each.Name, kind)
 		each.Kill()
 		if err := m.restart(each); err != nil {
 			return err
@@ -371,7 +334,7 @@ func (m *mix) feed(kind string) error {
 		if err != nil {
 			return err
 		}
-		m.tell("kill %s (%s), until %s (%s) has forgotten what it lacks", away.Name, m.kindOf(away), leader.Name, m.kindOf(leader))
+		m.story.Tell("kill %s (%s), until %s (%s) has forgotten what it lacks", away.Name, m.kindOf(away), leader.Name, m.kindOf(leader))
 		err = cluster.Until(m.ctx, "the log goes on", func(ctx context.Context) error {
 			now, err := leader.Status(ctx)
 			if err == nil && now.RaftIndex < at.RaftIndex+2*snapshotCount+catchUpEntries {
@@ -386,7 +349,7 @@ func (m *mix) feed(kind string) error {
 			return err
 		}
 		if snapshots(away) > before {
-			m.tell("by a snapshot")
+			m.story.Tell("by a snapshot")
 			return nil
 		}
 		// It may have been there just before the leader forgot, or the leader is another one: once more.
@@ -399,7 +362,7 @@ func (m *mix) killLeader(string) error {
 	if err != nil {
 		return err
 	}
-	m.tell("kill %s (%s), the leader", leader.Name, m.kindOf(leader))
+	m.story.Tell("kill %s (%s), the leader", leader.Name, m.kindOf(leader))
 	leader.Kill()
 	if err := m.goOn(); err != nil {
 		return err
@@ -430,7 +393,7 @@ func (m *mix) come(bin string, by *cluster.Member) (*cluster.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.tell("%s (%s) is added by %s (%s)", came.Name, m.kindOf(came), by.Name, m.kindOf(by))
+	m.story.Tell("%s (%s) is added by %s (%s)", came.Name, m.kindOf(came), by.Name, m.kindOf(by))
 	// etcd lets nobody in before connections have been good for five seconds.
 	err = cluster.Until(m.ctx, "a member may be added", func(ctx context.Context) error {
 		r, err := pb.NewClusterClient(by.Conn).MemberAdd(ctx,
@@ -446,7 +409,7 @@ func (m *mix) come(bin string, by *cluster.Member) (*cluster.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.tell("it is a learner")
+	m.story.Tell("it is a learner")
 	// Whomever it asks at its start has to have heard of it, or it gives up, of either kind.
 	for _, each := range m.current() {
 		err := cluster.Until(m.ctx, each.Name+" knows of "+came.Name, func(ctx context.Context) error {
@@ -475,11 +438,11 @@ func (m *mix) come(bin string, by *cluster.Member) (*cluster.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.tell("it is promoted")
+	m.story.Tell("it is promoted")
 	if err := came.AwaitReady(m.ctx); err != nil {
 		return nil, err
 	}
-	m.tell("it is ready")
+	m.story.Tell("it is ready")
 	m.setVoters(append(m.current(), came))
 	return came, nil
 }
@@ -499,7 +462,7 @@ func (m *mix) listed(ctx context.Context, by, whom *cluster.Member) uint64 {
 }
 
 func (m *mix) leave(whom, by *cluster.Member) error {
-	m.tell("%s (%s) is removed by %s (%s)", whom.Name, m.kindOf(whom), by.Name, m.kindOf(by))
+	m.story.Tell("%s (%s) is removed by %s (%s)", whom.Name, m.kindOf(whom), by.Name, m.kindOf(by))
 	m.setVoters(slices.DeleteFunc(m.current(), func(each *cluster.Member) bool { return each == whom }))
 	err := cluster.Until(m.ctx, "a member may be removed", func(ctx context.Context) error {
 		_, err := pb.NewClusterClient(by.Conn).MemberRemove(ctx, &pb.MemberRemoveRequest{ID: whom.Id})
@@ -517,40 +480,9 @@ func (m *mix) leave(whom, by *cluster.Member) error {
 	return m.goOn()
 }
 
-// judge looks at everything once the load has stopped.
 func (m *mix) judge() error {
-	err := cluster.Until(m.ctx, "all leases end", func(context.Context) error {
-		if left := m.traffic.LeasesLeft(); left > 0 {
-			return fmt.Errorf("%d are left", left)
-		}
-		if broken := m.traffic.Broken(); broken != nil {
-			return cluster.Never{Err: broken}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
 	voters := m.current()
-	var last int64
-	for _, each := range voters {
-		all, err := m.everything(each)
-		if err != nil {
-			return err
-		}
-		last = all.Header.Revision
-		if err := m.log.AwaitAll(m.ctx, last, cluster.Patience); err != nil {
-			return err
-		}
-		if err := m.log.SameState(all.Kvs); err != nil {
-			return fmt.Errorf("%s: %w", each.Name, err)
-		}
-	}
-	names, conns := m.doors()
-	if err := history.AllSame(m.ctx, names, conns, max(0, m.traffic.Compacted.Load()), last, 30); err != nil {
-		return err
-	}
-	summary, err := history.Check(&m.traffic.Ops, m.log)
+	last, summary, err := trial.Judge(m.ctx, m.traffic, voters)
 	if err != nil {
 		return err
 	}
@@ -558,14 +490,6 @@ func (m *mix) judge() error {
 		return fmt.Errorf("hashes of all members were compared only %d times under load", m.hashes)
 	}
 	fmt.Printf("mixed: %s and two of %s: revision %d, %v; hashes equal %d times under load and 30 times at the end; %.0f s\n",
-		m.kindOf(voters[0]), m.kindOf(voters[1]), last, summary, m.hashes, time.Since(m.began).Seconds())
+		m.kindOf(voters[0]), m.kindOf(voters[1]), last, summary, m.hashes, m.story.Elapsed().Seconds())
 	return nil
-}
-
-func (m *mix) everything(each *cluster.Member) (all *pb.RangeResponse, err error) {
-	err = cluster.Until(m.ctx, "everything is read", func(ctx context.Context) (err error) {
-		all, err = pb.NewKVClient(each.Conn).Range(ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
-		return err
-	})
-	return all, err
 }

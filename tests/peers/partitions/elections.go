@@ -30,7 +30,7 @@ func (s *stallWatch) run(ctx context.Context) {
 }
 
 // measureElections cuts the leader off again and again.
-func (t *trial) measureElections() error {
+func (t *ordeal) measureElections() error {
 	watch := &stallWatch{}
 	go watch.run(t.ctx)
 	var took []time.Duration
@@ -41,7 +41,7 @@ func (t *trial) measureElections() error {
 			return err
 		}
 		wait := time.Duration(watch.worst.Load())
-		t.tell("%v, the machine was away for %v at most", one.Round(time.Millisecond), wait.Round(time.Millisecond))
+		t.story.Tell("%v, the machine was away for %v at most", one.Round(time.Millisecond), wait.Round(time.Millisecond))
 		// A round in which the machine stood still shows nothing, neither way. It may for two rounds in three.
 		if wait > stalled && tries < 3*t.elections {
 			continue
@@ -51,7 +51,7 @@ func (t *trial) measureElections() error {
 	slices.Sort(took)
 	median, worst := took[len(took)/2], took[len(took)-1]
 	fmt.Printf("partitions: leader cut off, another leads: %d times, median %v, worst %v; election timeout %v; %.0f s\n", len(took),
-		median.Round(time.Millisecond), worst.Round(time.Millisecond), electionTimeout, time.Since(t.began).Seconds())
+		median.Round(time.Millisecond), worst.Round(time.Millisecond), electionTimeout, t.story.Elapsed().Seconds())
 	if median > 2*electionTimeout || worst > 4*electionTimeout {
 		return fmt.Errorf("the median is to be within two election timeouts, the worst within four: %v", took)
 	}
@@ -59,7 +59,7 @@ func (t *trial) measureElections() error {
 }
 
 // election is the time from the cut to the first other member that leads.
-func (t *trial) election() (time.Duration, error) {
+func (t *ordeal) election() (time.Duration, error) {
 	leader, err := cluster.AwaitLeader(t.ctx, t.members)
 	if err != nil {
 		return 0, err

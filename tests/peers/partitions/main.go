@@ -21,18 +21,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 
 	"keelson.dev/tests/peers/internal/cluster"
 	"keelson.dev/tests/peers/internal/history"
+	"keelson.dev/tests/peers/internal/trial"
 )
 
 type options struct {
@@ -59,14 +55,7 @@ func main() {
 	flag.StringVar(&o.packetDelay, "packet-delay", "", "the program that delays packets; empty: none are")
 	flag.BoolVar(&o.verbose, "verbose", false, "say what is done")
 	flag.Parse()
-	if o.subject == "" {
-		o.subject = filepath.Join(filepath.Dir(os.Args[0]), "etcd")
-		fmt.Println("partitions: no -subject and no KEELSON_BIN: testing etcd")
-	}
-	if o.seed == 0 {
-		o.seed = rand.Uint64N(1_000_000_000) + 1
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := trial.Begin("partitions", &o.subject, trial.Oracle(), &o.seed)
 	defer stop()
 	fmt.Printf("partitions: %d members, seed %d\n", o.members, o.seed)
 	if err := o.run(ctx); err != nil {
@@ -76,58 +65,52 @@ func main() {
 	fmt.Println("PASS partitions")
 }
 
-// trial is one cluster in its network, and what befalls it.
-type trial struct {
+// ordeal is one cluster in its network, and what befalls it.
+type ordeal struct {
 	options
 	ctx     context.Context
 	lab     *lab
 	dice    *rand.Rand
-	began   time.Time
 	members []*cluster.Member
 	log     *history.Log
 	traffic *history.Traffic
-	story   []string
+	story   *trial.Story
 	count   map[string]int
 }
 
-func (o options) run(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "keelson-partitions-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err == nil {
-			os.RemoveAll(dir)
-		}
-	}()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	t := &trial{options: o, ctx: ctx, dice: rand.New(rand.NewPCG(o.seed, 13)), began: time.Now(), log: &history.Log{},
-		count: map[string]int{}}
-	t.lab, err = newLab(o.members, o.packetDelay)
-	defer t.lab.close()
-	if err != nil {
-		return err
-	}
-	defer func() {
+func (o options) run(ctx context.Context) error {
+	return trial.InDirectory("partitions", func(dir string) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		t := &ordeal{options: o, ctx: ctx, dice: rand.New(rand.NewPCG(o.seed, 13)), story: trial.NewStory(o.verbose), log: &history.Log{},
+			count: map[string]int{}}
+		lab, err := newLab(o.members, o.packetDelay)
+		t.lab = lab
+		defer t.lab.close()
 		if err != nil {
-			err = fmt.Errorf("%w\nthe data and the logs stay in %s; the story:\n%s\n%s", err, dir, strings.Join(t.story, "\n"), cluster.LogTails(t.members, 15))
+			return err
 		}
-		t.lab.shorten()
-		for _, m := range t.members {
-			m.Close()
-		}
-	}()
+		defer func() {
+			t.lab.shorten()
+			for _, m := range t.members {
+				m.Close()
+			}
+		}()
+		return t.story.With(t.start(dir), t.members, 15)
+	})
+}
+
+func (t *ordeal) start(dir string) error {
 	if err := t.found(dir); err != nil {
 		return err
 	}
-	if o.elections > 0 {
+	if t.elections > 0 {
 		return t.measureElections()
 	}
 	return t.live()
 }
 
-func (t *trial) found(dir string) error {
+func (t *ordeal) found(dir string) error {
 	for i := range t.options.members {
 		m := &cluster.Member{Name: fmt.Sprintf("m%d", i+1), Bin: t.subject, Client: address(i) + ":2379", Peer: address(i) + ":2380",
 			Prefix: t.lab.inside(i), Args: []string{fmt.Sprintf("--election-timeout=%d", electionTimeout.Milliseconds()),
@@ -146,16 +129,8 @@ func (t *trial) found(dir string) error {
 	return cluster.AwaitAllReady(t.ctx, t.members)
 }
 
-func (t *trial) tell(format string, args ...any) {
-	line := fmt.Sprintf("%7.2f  ", time.Since(t.began).Seconds()) + fmt.Sprintf(format, args...)
-	t.story = append(t.story, line)
-	if t.verbose {
-		fmt.Println(line)
-	}
-}
-
 // live runs the load and the troubles, and judges.
-func (t *trial) live() error {
+func (t *ordeal) live() error {
 	t.traffic = &history.Traffic{Log: t.log, Timeout: 2 * time.Second, Pause: 4 * time.Millisecond, Seed: t.seed,
 		Pick: func(dice *rand.Rand) *grpc.ClientConn { return t.members[dice.IntN(len(t.members))].Conn }}
 	var watching sync.WaitGroup
@@ -172,10 +147,10 @@ func (t *trial) live() error {
 }
 
 // troubles brings each kind in random order, again and again, until the time is over.
-func (t *trial) troubles() error {
-	for time.Since(t.began) < t.long {
+func (t *ordeal) troubles() error {
+	for t.story.Elapsed() < t.long {
 		for _, i := range t.dice.Perm(len(troubles)) {
-			if time.Since(t.began) >= t.long {
+			if t.story.Elapsed() >= t.long {
 				return nil
 			}
 			if troubles[i].needsDelay && t.packetDelay == "" {
@@ -190,7 +165,7 @@ func (t *trial) troubles() error {
 }
 
 // suffer brings one trouble, waits until the rest gets on in spite of it, ends it, and waits until all is well.
-func (t *trial) suffer(trouble trouble) error {
+func (t *ordeal) suffer(trouble trouble) error {
 	leader, err := cluster.AwaitLeader(t.ctx, t.members)
 	if err != nil {
 		return err
@@ -201,7 +176,7 @@ func (t *trial) suffer(trouble trouble) error {
 			lead = i
 		}
 	}
-	t.tell("%s; %s leads", trouble.name, leader.Name)
+	t.story.Tell("%s; %s leads", trouble.name, leader.Name)
 	t.count[trouble.name]++
 	if err := trouble.begin(t, lead); err != nil {
 		return err
@@ -217,26 +192,13 @@ func (t *trial) suffer(trouble trouble) error {
 	if err := t.healAll(); err != nil {
 		return err
 	}
-	t.tell("all is well")
+	t.story.Tell("all is well")
 	return t.traffic.Broken()
 }
 
-// goOn waits until some more requests have been answered.
-func (t *trial) goOn() error {
-	before := t.traffic.Answered()
-	err := cluster.Until(t.ctx, "requests are answered", func(context.Context) error {
-		if now := t.traffic.Answered(); now < before+20 {
-			return fmt.Errorf("%d since", now-before)
-		}
-		return nil
-	})
-	if err != nil {
-		err = fmt.Errorf("%w%s", err, cluster.Describe(t.ctx, t.members))
-	}
-	return err
-}
+func (t *ordeal) goOn() error { return trial.GoOn(t.ctx, t.traffic, 20, t.members) }
 
-func (t *trial) healAll() error {
+func (t *ordeal) healAll() error {
 	if err := t.lab.heal(); err != nil {
 		return err
 	}
@@ -254,45 +216,11 @@ func (t *trial) healAll() error {
 }
 
 // judge looks at everything once the load has stopped.
-func (t *trial) judge() error {
+func (t *ordeal) judge() error {
 	if err := t.healAll(); err != nil {
 		return err
 	}
-	err := cluster.Until(t.ctx, "all leases end", func(context.Context) error {
-		if broken := t.traffic.Broken(); broken != nil {
-			return cluster.Never{Err: broken}
-		}
-		if left := t.traffic.LeasesLeft(); left > 0 {
-			return fmt.Errorf("%d are left", left)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	var last int64
-	for _, m := range t.members {
-		all, err := pb.NewKVClient(m.Conn).Range(t.ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
-		if err != nil {
-			return err
-		}
-		last = all.Header.Revision
-		if err := t.log.AwaitAll(t.ctx, last, cluster.Patience); err != nil {
-			return err
-		}
-		if err := t.log.SameState(all.Kvs); err != nil {
-			return fmt.Errorf("%s: %w", m.Name, err)
-		}
-	}
-	var names []string
-	var conns []*grpc.ClientConn
-	for _, m := range t.members {
-		names, conns = append(names, m.Name), append(conns, m.Conn)
-	}
-	if err := history.AllSame(t.ctx, names, conns, max(0, t.traffic.Compacted.Load()), last, 30); err != nil {
-		return err
-	}
-	summary, err := history.Check(&t.traffic.Ops, t.log)
+	last, summary, err := trial.Judge(t.ctx, t.traffic, t.members)
 	if err != nil {
 		return err
 	}
@@ -301,6 +229,6 @@ func (t *trial) judge() error {
 			fmt.Printf("%5d  %s\n", n, each.name)
 		}
 	}
-	fmt.Printf("partitions: %d members, revision %d, %v; %.0f s\n", len(t.members), last, summary, time.Since(t.began).Seconds())
+	fmt.Printf("partitions: %d members, revision %d, %v; %.0f s\n", len(t.members), last, summary, t.story.Elapsed().Seconds())
 	return nil
 }

@@ -11,79 +11,79 @@ import (
 // none does for a while, it has to afterwards.
 type trouble struct {
 	name       string
-	begin      func(t *trial, lead int) error
+	begin      func(t *ordeal, lead int) error
 	needsDelay bool
 }
 
 var troubles = []trouble{
-	{name: "the leader is cut off", begin: func(t *trial, lead int) error {
+	{name: "the leader is cut off", begin: func(t *ordeal, lead int) error {
 		t.lab.partBothWays([]int{lead}, t.others(lead))
 		return t.lab.apply()
 	}},
-	{name: "a follower is cut off", begin: func(t *trial, lead int) error {
+	{name: "a follower is cut off", begin: func(t *ordeal, lead int) error {
 		one := t.follower(lead)
 		t.lab.partBothWays([]int{one}, t.others(one))
 		return t.lab.apply()
 	}},
-	{name: "a minority with the leader is cut off", begin: func(t *trial, lead int) error {
+	{name: "a minority with the leader is cut off", begin: func(t *ordeal, lead int) error {
 		minority := append([]int{lead}, t.some(t.others(lead), (len(t.members)-1)/2-1)...)
 		t.lab.partBothWays(minority, t.others(minority...))
 		return t.lab.apply()
 	}},
-	{name: "nobody hears the leader", begin: func(t *trial, lead int) error {
+	{name: "nobody hears the leader", begin: func(t *ordeal, lead int) error {
 		t.lab.part([]int{lead}, t.others(lead))
 		return t.lab.apply()
 	}},
-	{name: "the leader hears nobody", begin: func(t *trial, lead int) error {
+	{name: "the leader hears nobody", begin: func(t *ordeal, lead int) error {
 		t.lab.part(t.others(lead), []int{lead})
 		return t.lab.apply()
 	}},
-	{name: "a follower hears nobody", begin: func(t *trial, lead int) error {
+	{name: "a follower hears nobody", begin: func(t *ordeal, lead int) error {
 		one := t.follower(lead)
 		t.lab.part(t.others(one), []int{one})
 		return t.lab.apply()
 	}},
-	{name: "nobody hears a follower", begin: func(t *trial, lead int) error {
+	{name: "nobody hears a follower", begin: func(t *ordeal, lead int) error {
 		one := t.follower(lead)
 		t.lab.part([]int{one}, t.others(one))
 		return t.lab.apply()
 	}},
-	{name: "the leader and a follower do not see each other", begin: func(t *trial, lead int) error {
+	{name: "the leader and a follower do not see each other", begin: func(t *ordeal, lead int) error {
 		t.lab.partBothWays([]int{lead}, []int{t.follower(lead)})
 		return t.lab.apply()
 	}},
-	{name: "only one member sees all others", begin: func(t *trial, lead int) error {
+	{name: "only one member sees all others", begin: func(t *ordeal, lead int) error {
 		hub := t.follower(lead)
 		for _, a := range t.others(hub) {
 			t.lab.part([]int{a}, t.others(hub, a))
 		}
 		return t.lab.apply()
 	}},
-	{name: "the leader flaps", begin: func(t *trial, lead int) error { return t.flap(lead) }},
-	{name: "a follower flaps", begin: func(t *trial, lead int) error { return t.flap(t.follower(lead)) }},
-	{name: "20 % of packets are lost", begin: func(t *trial, _ int) error {
+	{name: "the leader flaps", begin: func(t *ordeal, lead int) error { return t.flap(lead) }},
+	{name: "a follower flaps", begin: func(t *ordeal, lead int) error { return t.flap(t.follower(lead)) }},
+	{name: "20 % of packets are lost", begin: func(t *ordeal, _ int) error {
 		t.lab.loss = 20
 		return t.lab.apply()
 	}},
-	{name: "packets take 100 ms", needsDelay: true, begin: func(t *trial, _ int) error {
+	{name: "packets take 100 ms", needsDelay: true, begin: func(t *ordeal, _ int) error {
 		return t.lab.lengthen(100 * time.Millisecond)
 	}},
-	{name: "packets take 50 ms and 10 % are lost", needsDelay: true, begin: func(t *trial, _ int) error {
+	{name: "packets take 50 ms and 10 % are lost", needsDelay: true, begin: func(t *ordeal, _ int) error {
 		t.lab.loss = 10
 		if err := t.lab.apply(); err != nil {
 			return err
 		}
 		return t.lab.lengthen(50 * time.Millisecond)
 	}},
-	{name: "the leader is killed", begin: func(t *trial, lead int) error {
+	{name: "the leader is killed", begin: func(t *ordeal, lead int) error {
 		t.members[lead].Kill()
 		return nil
 	}},
-	{name: "a follower is killed", begin: func(t *trial, lead int) error {
+	{name: "a follower is killed", begin: func(t *ordeal, lead int) error {
 		t.members[t.follower(lead)].Kill()
 		return nil
 	}},
-	{name: "all are killed", begin: func(t *trial, _ int) error {
+	{name: "all are killed", begin: func(t *ordeal, _ int) error {
 		for _, m := range t.members {
 			m.Kill()
 		}
@@ -94,15 +94,15 @@ var troubles = []trouble{
 		}
 		return cluster.AwaitAllReady(t.ctx, t.members)
 	}},
-	{name: "the leader is stopped", begin: func(t *trial, lead int) error {
+	{name: "the leader is stopped", begin: func(t *ordeal, lead int) error {
 		t.members[lead].Pause()
 		return nil
 	}},
-	{name: "a follower is stopped", begin: func(t *trial, lead int) error {
+	{name: "a follower is stopped", begin: func(t *ordeal, lead int) error {
 		t.members[t.follower(lead)].Pause()
 		return nil
 	}},
-	{name: "the leader is cut off, and killed there", begin: func(t *trial, lead int) error {
+	{name: "the leader is cut off, and killed there", begin: func(t *ordeal, lead int) error {
 		t.lab.partBothWays([]int{lead}, t.others(lead))
 		if err := t.lab.apply(); err != nil {
 			return err
@@ -113,7 +113,7 @@ var troubles = []trouble{
 		t.members[lead].Kill()
 		return t.members[lead].Start(t.members)
 	}},
-	{name: "the leader is stopped while a follower is cut off from the rest, then wakes", begin: func(t *trial, lead int) error {
+	{name: "the leader is stopped while a follower is cut off from the rest, then wakes", begin: func(t *ordeal, lead int) error {
 		one := t.follower(lead)
 		t.lab.partBothWays([]int{one}, t.others(one, lead))
 		if err := t.lab.apply(); err != nil {
@@ -130,7 +130,7 @@ var troubles = []trouble{
 }
 
 // others is everybody but these.
-func (t *trial) others(but ...int) (others []int) {
+func (t *ordeal) others(but ...int) (others []int) {
 	for i := range t.members {
 		if !slices.Contains(but, i) {
 			others = append(others, i)
@@ -140,17 +140,17 @@ func (t *trial) others(but ...int) (others []int) {
 }
 
 // some is n of these.
-func (t *trial) some(of []int, n int) (some []int) {
+func (t *ordeal) some(of []int, n int) (some []int) {
 	for _, i := range t.dice.Perm(len(of))[:n] {
 		some = append(some, of[i])
 	}
 	return some
 }
 
-func (t *trial) follower(lead int) int { return t.some(t.others(lead), 1)[0] }
+func (t *ordeal) follower(lead int) int { return t.some(t.others(lead), 1)[0] }
 
 // flap cuts a member off and lets it come back, several times, around the election timeout.
-func (t *trial) flap(one int) error {
+func (t *ordeal) flap(one int) error {
 	for range 4 {
 		t.lab.partBothWays([]int{one}, t.others(one))
 		if err := t.lab.apply(); err != nil {
@@ -165,7 +165,7 @@ func (t *trial) flap(one int) error {
 	return nil
 }
 
-func (t *trial) rest() {
+func (t *ordeal) rest() {
 	select {
 	case <-time.After(electionTimeout/4 + time.Duration(t.dice.Int64N(int64(electionTimeout)))):
 	case <-t.ctx.Done():

@@ -18,17 +18,15 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"math/rand/v2"
 
 	"keelson.dev/tests/peers/internal/server"
+	"keelson.dev/tests/peers/internal/trial"
 )
 
 type options struct {
@@ -46,14 +44,13 @@ type options struct {
 }
 
 func main() {
-	here := filepath.Dir(os.Args[0])
 	var o options
 	flag.IntVar(&o.requests, "n", 20000, "steps; one may be several requests")
 	flag.IntVar(&o.members, "members", 1, "of the subject; with several, they are killed and stopped meanwhile")
 	flag.DurationVar(&o.within, "within", 0, "begin no further step after this long; 0: as long as it takes")
 	flag.Uint64Var(&o.seed, "seed", 0, "seed of the history; 0: a new one")
 	flag.StringVar(&o.subject, "subject", os.Getenv("KEELSON_BIN"), "server under test (default $KEELSON_BIN)")
-	flag.StringVar(&o.oracle, "oracle", filepath.Join(here, "etcd"), "etcd")
+	flag.StringVar(&o.oracle, "oracle", trial.Oracle(), "etcd")
 	flag.StringVar(&o.extra, "args", "--unsafe-no-fsync", "more flags for both servers, space separated")
 	flag.BoolVar(&o.verbose, "verbose", false, "print every request")
 	flag.BoolVar(&o.coverage, "coverage", false, "print how often each answer was seen")
@@ -61,14 +58,7 @@ func main() {
 	flag.StringVar(&o.fault, "fault", "", "spoil the subject's answers to see that it is found: more, version, hash, watch")
 	flag.StringVar(&o.services, "services", "", "ask these services only, space separated: KV Watch Lease Cluster Maintenance Auth; empty: all")
 	flag.Parse()
-	if o.subject == "" {
-		o.subject = o.oracle
-		fmt.Println("twin: no -subject and no KEELSON_BIN: etcd against itself")
-	}
-	if o.seed == 0 {
-		o.seed = rand.Uint64N(1_000_000_000) + 1
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := trial.Begin("twin", &o.subject, o.oracle, &o.seed)
 	defer stop()
 	code, err := twin(ctx, o)
 	if err != nil {
