@@ -5,15 +5,11 @@
 
 Two members of one kind and one of the other. Exit 77: skipped, a program is not there.
 """
-import argparse
-import pathlib
-import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.dont_write_bytecode = True
-from nodes import PATIENCE, Ctl, Node, until  # noqa: E402
+from nodes import PATIENCE, Ctl, Node, arguments, run_cases, until  # noqa: E402
 
 PUTS = 20
 
@@ -118,33 +114,19 @@ def found_at_its_start(kinds, peers, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--peers", type=pathlib.Path, required=True)
-    arguments = parser.parse_args()
-    for name in ("etcd", "etcdctl", "anotherpast"):
-        if not (arguments.peers / name).exists():
-            print(f"skipped: no {arguments.peers / name}")
-            return 77
-    us, etcd = arguments.server, str(arguments.peers / "etcd")
+    options = arguments(__doc__, ("etcd", "etcdctl", "anotherpast"))
+    us, etcd = options.server, str(options.peers / "etcd")
     periodic = (("--corrupt-check-time=2s",), False)
     compactions = (("--feature-gates=CompactHashCheck=true", "--compact-hash-check-time=2s"), True)
     cases = []
     for what, kinds in (("etcd leads", (etcd, etcd, us)), ("we lead", (us, us, etcd))):
         for name, (flags, compact) in (("periodic", periodic), ("compactions", compactions)):
             cases.append((f"{name}, {what}",
-                          lambda d, k=kinds, f=flags, c=compact: found_by_the_leader(k, arguments.peers, d, f, c)))
+                          lambda d, k=kinds, f=flags, c=compact: found_by_the_leader(k, options.peers, d, f, c)))
     for what, kinds in (("ours among etcd's", (etcd, etcd, us)), ("etcd's among ours", (us, us, etcd))):
-        cases.append((f"at its start, {what}", lambda d, k=kinds: found_at_its_start(k, arguments.peers, d)))
-    for what, case in cases:
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="keelson-corrupt-"))
-        try:
-            case(directory)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-        print(f"corruption: {what}", flush=True)
-    return 0
+        cases.append((f"at its start, {what}", lambda d, k=kinds: found_at_its_start(k, options.peers, d)))
+    run_cases("corruption", cases)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

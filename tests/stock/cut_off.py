@@ -7,7 +7,6 @@ Two clusters of three side by side, one of ours and one of etcd's. Members stand
 others are asked; each answer is compared with what is expected, and so are the two clusters with each other.
 Exit 77: skipped, a program or Debian's python3-grpcio is not there.
 """
-import argparse
 import os
 import pathlib
 import signal
@@ -16,14 +15,9 @@ import tempfile
 import threading
 import time
 
-try:
-    import grpc
-except ImportError as error:
-    print(f"skipped: no grpc for {sys.executable} ({error})")
-    sys.exit(77)
-
 sys.dont_write_bytecode = True
-from nodes import PATIENCE, Ctl, Node, until  # noqa: E402
+from grpc_here import grpc  # noqa: E402
+from nodes import PATIENCE, Ctl, Node, arguments, until  # noqa: E402
 
 KV, LEASE, CLUSTER = "/etcdserverpb.KV/", "/etcdserverpb.Lease/", "/etcdserverpb.Cluster/"
 MAINTENANCE, WATCH = "/etcdserverpb.Maintenance/", "/etcdserverpb.Watch/Watch"
@@ -255,15 +249,8 @@ def run(cluster, scenes, results):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--peers", required=True, type=pathlib.Path)
-    parser.add_argument("--only", default="")
-    options = parser.parse_args()
+    options = arguments(__doc__, ("etcd", "etcdctl"), "--only")
     etcd, etcdctl = options.peers / "etcd", options.peers / "etcdctl"
-    if not etcd.exists() or not etcdctl.exists():
-        print(f"skipped: no etcd and etcdctl in {options.peers}")
-        sys.exit(77)
     scenes = [scene for scene in (follower_alone, leader_alone, failed_leader, lost_connections)
               if options.only in scene.__name__]
     with tempfile.TemporaryDirectory(prefix="keelson-stock-") as directory:

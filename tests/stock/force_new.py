@@ -6,16 +6,12 @@
 The same steps with etcd and with this server; whoever joins is of the other kind. This server is killed at any moment of
 such a start, too. Exit 77: skipped, a program is not there.
 """
-import argparse
-import pathlib
 import random
-import shutil
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from nodes import Ctl, Node, until  # noqa: E402
+from nodes import Ctl, Node, arguments, run_cases, until  # noqa: E402
 
 PUTS = 30
 KILLS = 15
@@ -77,24 +73,11 @@ def run(server, other, peers, directory, kills):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--peers", type=pathlib.Path, required=True)
-    arguments = parser.parse_args()
-    for name in ("etcd", "etcdctl"):
-        if not (arguments.peers / name).exists():
-            print(f"skipped: no {arguments.peers / name}")
-            return 77
-    etcd = str(arguments.peers / "etcd")
-    for what, server, other, kills in (("etcd", etcd, arguments.server, 0), ("this server", arguments.server, etcd, KILLS)):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="keelson-forced-"))
-        try:
-            run(server, other, arguments.peers, directory, kills)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-        print(f"force_new: {what}", flush=True)
-    return 0
+    options = arguments(__doc__, ("etcd", "etcdctl"))
+    us, etcd = options.server, str(options.peers / "etcd")
+    run_cases("force_new", [("etcd", lambda at: run(etcd, us, options.peers, at, 0)),
+                            ("this server", lambda at: run(us, etcd, options.peers, at, KILLS))])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,18 +8,14 @@ promote it through a follower, make it leader, remove it, lose the leader. Then 
 replaced one at a time by ours, and back, while a client writes; each write that was acknowledged is there at the end.
 Exit 77: skipped, a program is not there.
 """
-import argparse
 import base64
-import pathlib
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 sys.dont_write_bytecode = True
-from nodes import PATIENCE, Ctl, Node, until  # noqa: E402
+from nodes import PATIENCE, Ctl, Node, arguments, run_cases, until  # noqa: E402
 
 
 class Writer(threading.Thread):
@@ -214,26 +210,11 @@ def encoded(number):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--peers", required=True, type=pathlib.Path)
-    options = parser.parse_args()
-    for program in ("etcd", "etcdctl"):
-        if not (options.peers / program).exists():
-            print(f"skipped: {options.peers / program} is not there")
-            return 77
-    etcd = str(options.peers / "etcd")
-    for name, work in (("operator", lambda at: operator(options.server, options.peers, at)),
-                       ("walk", lambda at: walk([etcd, options.server, etcd], options.peers, at))):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="keelson-members-"))
-        try:
-            started = time.monotonic()
-            work(directory)
-            print(f"{name}: {time.monotonic() - started:.0f} s")
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-    return 0
+    options = arguments(__doc__, ("etcd", "etcdctl"))
+    us, etcd = options.server, str(options.peers / "etcd")
+    run_cases("members", [("operator", lambda at: operator(us, options.peers, at)),
+                          ("walk", lambda at: walk([etcd, us, etcd], options.peers, at))])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

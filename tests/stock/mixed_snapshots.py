@@ -6,15 +6,11 @@
 Each time two members of one kind and one of the other; the one is killed, the log goes on without it further than it
 is kept, and it comes back. Exit 77: skipped, a program is not there.
 """
-import argparse
-import pathlib
-import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.dont_write_bytecode = True
-from nodes import PATIENCE, Ctl, Node, until  # noqa: E402
+from nodes import PATIENCE, Ctl, Node, arguments, run_cases, until  # noqa: E402
 
 WRITES = 400
 OFTEN = ("--snapshot-count=100", "--snapshot-catchup-entries=20")
@@ -72,24 +68,11 @@ def run(majority, single, peers, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--peers", type=pathlib.Path, required=True)
-    arguments = parser.parse_args()
-    for name in ("etcd", "etcdctl", "load"):
-        if not (arguments.peers / name).exists():
-            print(f"skipped: no {arguments.peers / name}")
-            return 77
-    etcd = str(arguments.peers / "etcd")
-    for what, majority, single in (("etcd takes ours", arguments.server, etcd), ("we take etcd's", etcd, arguments.server)):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="keelson-mixed-"))
-        try:
-            run(majority, single, arguments.peers, directory)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-        print(f"mixed_snapshots: {what}")
-    return 0
+    options = arguments(__doc__, ("etcd", "etcdctl", "load"))
+    us, etcd = options.server, str(options.peers / "etcd")
+    run_cases("mixed_snapshots", [("etcd takes ours", lambda at: run(us, etcd, options.peers, at)),
+                                  ("we take etcd's", lambda at: run(etcd, us, options.peers, at))])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,13 +1,45 @@
-"""Members of a cluster, of either kind, and etcdctl to ask them."""
+"""Members of a cluster, of either kind, and etcdctl to ask them; and how the tests of clusters begin."""
+import argparse
 import json
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 
 from member import free_port
 
 PATIENCE = 60  # seconds; a bound for what hangs, never a measure
+
+
+def arguments(about, programs, *more):
+    """--server, --peers and flags of the test's own. Exit 77 where one of the programs is not in --peers."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", required=True)
+    parser.add_argument("--peers", required=True, type=pathlib.Path)
+    for flag in more:
+        parser.add_argument(flag, default="")
+    options = parser.parse_args()
+    for program in programs:
+        if not (options.peers / program).exists():
+            print(f"skipped: no {options.peers / program}")
+            sys.exit(77)
+    return options
+
+
+def run_cases(test, cases):
+    """Each is (what, work) with a directory of its own."""
+    for what, work in cases:
+        directory = pathlib.Path(tempfile.mkdtemp(prefix=f"keelson-{test}-"))
+        started = time.monotonic()
+        try:
+            work(directory)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        print(f"{test}: {what}, {time.monotonic() - started:.0f} s", flush=True)
 
 
 class Node:

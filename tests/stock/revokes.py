@@ -5,7 +5,6 @@
 
 Exit 77: skipped, a program or Debian's python3-grpcio is not there.
 """
-import argparse
 import pathlib
 import sys
 import tempfile
@@ -13,14 +12,9 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-try:
-    import grpc
-except ImportError as error:
-    print(f"skipped: no grpc for {sys.executable} ({error})")
-    sys.exit(77)
-
 sys.dont_write_bytecode = True
-from nodes import Ctl, Node, until  # noqa: E402
+from grpc_here import grpc  # noqa: E402
+from nodes import Ctl, Node, arguments, until  # noqa: E402
 
 LEASES = 4000
 PER_SECOND = 1000
@@ -67,14 +61,8 @@ def fastest(samples):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--peers", required=True, type=pathlib.Path)
-    options = parser.parse_args()
+    options = arguments(__doc__, ("etcd", "etcdctl"))
     etcd, etcdctl = options.peers / "etcd", options.peers / "etcdctl"
-    if not etcd.exists() or not etcdctl.exists():
-        print(f"skipped: no etcd and etcdctl in {options.peers}")
-        sys.exit(77)
     ctl = Ctl(etcdctl)
     with tempfile.TemporaryDirectory(prefix="keelson-stock-") as directory:
         nodes = [Node(f"m{number}", binary, pathlib.Path(directory))
