@@ -241,15 +241,20 @@ func (x *execution) do(a action) answer {
 	return got
 }
 
+// differenceIn is what a panic carries. One that carries no difference is a mistake in this program and goes on.
+func differenceIn(problem any) *Difference {
+	difference, ok := problem.(stopped)
+	if !ok {
+		panic(problem)
+	}
+	return difference.found
+}
+
 // attempt executes an action; a difference is returned.
 func (x *execution) attempt(a action) (got answer, found *Difference) {
 	defer func() {
 		if problem := recover(); problem != nil {
-			difference, ok := problem.(stopped)
-			if !ok {
-				panic(problem)
-			}
-			found = difference.found
+			found = differenceIn(problem)
 		}
 	}()
 	return x.perform(a), nil
@@ -449,16 +454,11 @@ func (x *execution) restart() {
 	x.openReference()
 }
 
-// play executes a history on fresh connections; it returns the first difference, or nil. A panic that
-// carries no difference is a mistake in this program and goes on.
+// play executes a history on fresh connections; it returns the first difference, or nil.
 func (x *execution) play(ctx context.Context, steps int, step func(i int)) (found *Difference) {
 	defer func() {
 		if problem := recover(); problem != nil {
-			difference, ok := problem.(stopped)
-			if !ok {
-				panic(problem)
-			}
-			found = difference.found
+			found = differenceIn(problem)
 			for _, s := range x.sides {
 				if s.crew != nil {
 					found.detail += s.crew.story()
