@@ -136,11 +136,13 @@ class PageReader {
  public:
   PageReader(const Database& database, std::uint64_t id) : database_(database), id_(id) {}
 
-  base::Result<Page> read() {
+  // nullopt: it has not come yet.
+  base::Result<std::optional<Page>> read() {
     const Meta& meta = database_.meta();
     const std::uint64_t page_bytes = meta.page_bytes;
     const env::File& file = database_.file();
     Page page{.offset = id_ * page_bytes};
+    if (!database_.has(page.offset + page_bytes)) return std::optional<Page>();
     ASSIGN_OR_RETURN(std::string bytes, read_exactly(file, page.offset, page_bytes, "a page"));
     page.header = decode_page_header(bytes.data());
     Place place{.path = file.path(), .offset = page.offset, .page_end = page_bytes};
@@ -149,6 +151,7 @@ class PageReader {
                                         meta.high_water, page.header.overflow));
     }
     place.page_end = (page.header.overflow + std::uint64_t{1}) * page_bytes;
+    if (!database_.has(page.offset + place.page_end)) return std::optional<Page>();
     RETURN_IF_ERROR(check_kind(place, page.header, id_));
     const std::uint64_t table = page.header.count * kElementBytes;
     RETURN_IF_ERROR(extend(page, bytes, kPageHeaderBytes + table));
@@ -158,7 +161,7 @@ class PageReader {
     RETURN_IF_ERROR(extend(page, bytes, end));
     page.bytes = std::make_shared<const std::string>(std::move(bytes));
     RETURN_IF_ERROR(check_order(place, page));
-    return page;
+    return std::optional<Page>(std::move(page));
   }
 
  private:
@@ -192,7 +195,8 @@ base::Result<Page> read_inline(const Database& database, const Bucket& bucket) {
   return page;
 }
 
-base::Result<Page> read_page(const Database& database, std::uint64_t id, std::uint64_t from) {
+base::Result<std::optional<Page>> read_page(const Database& database, std::uint64_t id,
+                                            std::uint64_t from) {
   if (id < kFirstPage || id >= database.meta().high_water) {
     return fail(damaged(database.file().path(), from,
                         fmt::format("a page from {} to {}, found {}", kFirstPage,
@@ -308,15 +312,32 @@ base::Result<> check_rest(const Database& database, Coverage& coverage) {
 }  // namespace
 
 base::Result<Database> Database::open(const env::File& file) {
-  ASSIGN_OR_RETURN(const std::uint64_t size, file.size());
   ASSIGN_OR_RETURN(const std::optional<Meta> meta, newest_meta(file));
   if (!meta) return fail(damaged(file.path(), 0, "a valid meta page of bbolt, 0 or 1"));
-  if (meta->high_water <= kFirstPage || meta->high_water > size / meta->page_bytes) {
-    return fail(damaged(file.path(), 0,
-                        fmt::format("{} pages of {} bytes, as its meta page says, found {} bytes",
-                                    meta->high_water, meta->page_bytes, size)));
+  const Database database(file, *meta, nullptr);
+  RETURN_IF_ERROR(database.check_length());
+  return database;
+}
+
+// A damaged first page does not say where the second lies: then all of it is waited for.
+base::Result<std::optional<Database>> Database::open_coming(const env::File& file,
+                                                            const Arrival& arrival) {
+  if (!arrival.is_over()) {
+    if (!arrival.has(kPageBytesMin)) return std::optional<Database>();
+    ASSIGN_OR_RETURN(const std::optional<Meta> first, read_meta(file, 0));
+    if (!first || !arrival.has(kFirstPage * first->page_bytes)) return std::optional<Database>();
   }
-  return Database(file, *meta);
+  ASSIGN_OR_RETURN(const std::optional<Meta> meta, newest_meta(file));
+  if (!meta) return fail(damaged(file.path(), 0, "a valid meta page of bbolt, 0 or 1"));
+  return std::optional<Database>(Database(file, *meta, &arrival));
+}
+
+base::Result<> Database::check_length() const {
+  ASSIGN_OR_RETURN(const std::uint64_t size, file_->size());
+  if (meta_.high_water > kFirstPage && meta_.high_water <= size / meta_.page_bytes) return {};
+  return fail(damaged(file_->path(), 0,
+                      fmt::format("{} pages of {} bytes, as its meta page says, found {} bytes",
+                                  meta_.high_water, meta_.page_bytes, size)));
 }
 
 std::string_view Page::key(std::size_t i) const {
@@ -333,29 +354,39 @@ std::string_view Page::value(std::size_t i) const {
 Cursor::Cursor(const Database& database, Bucket bucket, PageListener* listener)
     : database_(database), bucket_(std::move(bucket)), listener_(listener) {}
 
-base::Result<> Cursor::begin() {
+base::Result<bool> Cursor::begin() {
   if (bucket_.root != 0) return descend(bucket_.root, std::nullopt, std::nullopt);
   CHECK(bucket_.inline_leaf != nullptr);
   ASSIGN_OR_RETURN(Page page, read_inline(database_, bucket_));
   frames_.push_back({.page = std::move(page)});
-  return {};
+  return true;
 }
 
-// Puts the page on the path, if it is one that may stand there.
-base::Result<> Cursor::descend(std::uint64_t id, std::optional<std::string> first,
-                               std::optional<std::string> end) {
+// Puts the page on the path, if it is there and one that may stand there.
+base::Result<bool> Cursor::descend(std::uint64_t id, std::optional<std::string> first,
+                                   std::optional<std::string> end) {
   const std::uint64_t from = frames_.empty() ? 0 : frames_.back().page.offset;
   if (frames_.size() == kHeightMax) {
     return fail(damaged(database_.file().path(), from,
                         fmt::format("a tree of at most {} heights", kHeightMax)));
   }
-  ASSIGN_OR_RETURN(Page page, read_page(database_, id, from));
-  RETURN_IF_ERROR(check_place(page, first, end));
+  ASSIGN_OR_RETURN(std::optional<Page> page, read_page(database_, id, from));
+  if (!page) return false;
+  RETURN_IF_ERROR(check_place(*page, first, end));
   if (listener_ != nullptr) {
-    RETURN_IF_ERROR(listener_->on_page(id, page.header.overflow + std::uint64_t{1}));
+    RETURN_IF_ERROR(listener_->on_page(id, page->header.overflow + std::uint64_t{1}));
   }
-  frames_.push_back({.page = std::move(page), .end = std::move(end)});
-  return {};
+  frames_.push_back({.page = *std::move(page), .end = std::move(end)});
+  return true;
+}
+
+// The one that is next in a branch.
+base::Result<bool> Cursor::descend_to_child(const Frame& frame) {
+  const Page& page = frame.page;
+  const std::size_t i = frame.next;
+  const bool is_last = i + 1 == page.elements.size();
+  auto end = is_last ? frame.end : std::optional<std::string>(page.key(i + 1));
+  return descend(page.elements[i].child, std::string(page.key(i)), std::move(end));
 }
 
 base::Result<> Cursor::check_place(const Page& page, const std::optional<std::string>& first,
@@ -375,10 +406,12 @@ base::Result<> Cursor::check_place(const Page& page, const std::optional<std::st
   return {};
 }
 
-base::Result<bool> Cursor::next() {
+base::Result<Cursor::Next> Cursor::advance() {
   if (!begun_) {
-    begun_ = true;
-    RETURN_IF_ERROR(begin());
+    const auto is_there = begin();
+    begun_ = !is_there || *is_there;
+    if (!is_there) return fail(is_there.error());
+    if (!*is_there) return Next::kLater;
   }
   while (!frames_.empty()) {
     Frame& frame = frames_.back();
@@ -386,18 +419,26 @@ base::Result<bool> Cursor::next() {
       frames_.pop_back();
       continue;
     }
-    const std::size_t i = frame.next++;
-    if (frame.page.header.is(PageType::kLeaf)) return true;
-    const bool is_last = frame.next == frame.page.elements.size();
-    auto end = is_last ? frame.end : std::optional<std::string>(frame.page.key(frame.next));
-    if (auto below =
-            descend(frame.page.elements[i].child, std::string(frame.page.key(i)), std::move(end));
-        !below) {
-      frames_.clear();
-      return fail(std::move(below).error());
+    if (frame.page.header.is(PageType::kLeaf)) {
+      frame.next++;
+      return Next::kElement;
     }
+    const std::size_t height = frames_.size();
+    const auto is_there = descend_to_child(frame);
+    if (!is_there) {
+      frames_.clear();
+      return fail(is_there.error());
+    }
+    if (!*is_there) return Next::kLater;
+    frames_[height - 1].next++;
   }
-  return false;
+  return Next::kEnd;
+}
+
+base::Result<bool> Cursor::next() {
+  ASSIGN_OR_RETURN(const Next next, advance());
+  CHECK(next != Next::kLater);
+  return next == Next::kElement;
 }
 
 std::string_view Cursor::key() const {

@@ -4,6 +4,11 @@
 //   Database::open -> root() -> Cursor over the buckets -> cursor.bucket() -> Cursor over its keys
 //   check(database): every page is reachable or free, and all keys are in order
 //
+// A file that still comes, front to back, is walked as far as it has come: a cursor that stands
+// before a page which is not there says so, and goes on from there later.
+//
+//   Arrival -> Database::open_coming until it is there -> Cursor::advance, which may say kLater
+//
 // A file in use, or a copy of one, has pages that are free and still look like what they were: only
 // the trees tell what is in it, so it is read from its root, never front to back.
 //
@@ -12,7 +17,8 @@
 // checksummed by bbolt: damage within one goes unnoticed here. Nor does it see that two buckets
 // name the same pages, or one its own: check() does, before buckets in buckets are walked.
 //
-// Threads: a Database is immutable; a Cursor belongs to one. Both block in reads.
+// Threads: a Database is immutable, but for what its Arrival says, which belongs to the one lane of
+// its cursors; a Cursor belongs to one. Both block in reads, never for what has not come.
 #pragma once
 
 #include <cstdint>
@@ -36,23 +42,46 @@ struct Bucket {
   std::uint64_t offset = 0;  // of an inline leaf in the file, for errors
 };
 
+// How much is there of a file that comes front to back. What is there does not change.
+class Arrival {
+ public:
+  void grow(std::uint64_t bytes) { there_ = bytes; }
+  // There is no more to come: from now on what is not there is missing.
+  void end() { there_ = ~std::uint64_t{0}; }
+  bool has(std::uint64_t bytes) const { return bytes <= there_; }
+  bool is_over() const { return there_ == ~std::uint64_t{0}; }
+
+ private:
+  std::uint64_t there_ = 0;
+};
+
 class Database {
  public:
   // `file` outlives it, and does not change. An error if neither meta page is valid, or the file is
   // shorter than the newer one says.
   static base::Result<Database> open(const env::File& file);
+  // One that still comes. `arrival` outlives it. nullopt while it cannot be said which meta page
+  // counts; how long the file is is known from then on, and is looked at by whoever ends it.
+  static base::Result<std::optional<Database>> open_coming(const env::File& file,
+                                                           const Arrival& arrival);
+  // Whether the file is as long as the meta page says.
+  base::Result<> check_length() const;
 
   const Meta& meta() const { return meta_; }
   const env::File& file() const { return *file_; }
   Bucket root() const { return {.root = meta_.root, .sequence = meta_.sequence}; }
   // Bytes up to the high-water mark: what belongs to the file. More may follow.
   std::uint64_t bytes() const { return meta_.high_water * meta_.page_bytes; }
+  // Whether the file has come that far.
+  bool has(std::uint64_t bytes) const { return arrival_ == nullptr || arrival_->has(bytes); }
 
  private:
-  Database(const env::File& file, const Meta& meta) : file_(&file), meta_(meta) {}
+  Database(const env::File& file, const Meta& meta, const Arrival* arrival)
+      : file_(&file), meta_(meta), arrival_(arrival) {}
 
   const env::File* file_;
   Meta meta_;
+  const Arrival* arrival_;  // nullptr: all of it is there
 };
 
 namespace internal {
@@ -82,10 +111,17 @@ class Cursor {
   // Before the first element. `database` outlives it, as does `listener`, if there is one.
   Cursor(const Database& database, Bucket bucket, PageListener* listener = nullptr);
 
-  // To the next element; false at the end. After an error: nothing more.
+  enum class Next {
+    kElement,
+    kEnd,
+    kLater,  // its page has not come yet; nothing is lost by asking again then
+  };
+  // To the next element. After an error: nothing more.
+  base::Result<Next> advance();
+  // The same where all of the file is there; false at the end.
   base::Result<bool> next();
 
-  // After next() said true, until it is called again.
+  // After it stepped to an element, until it is asked again.
   std::string_view key() const;
   std::string_view value() const;  // of a key
   bool is_bucket() const;
@@ -99,9 +135,11 @@ class Cursor {
     // Keys below this page are smaller.
     std::optional<std::string> end;
   };
-  base::Result<> begin();
-  base::Result<> descend(std::uint64_t id, std::optional<std::string> first,
-                         std::optional<std::string> end);
+  // False: later.
+  base::Result<bool> begin();
+  base::Result<bool> descend(std::uint64_t id, std::optional<std::string> first,
+                             std::optional<std::string> end);
+  base::Result<bool> descend_to_child(const Frame& frame);
   base::Result<> check_place(const internal::Page& page, const std::optional<std::string>& first,
                              const std::optional<std::string>& end) const;
 

@@ -17,6 +17,7 @@ void OpenPage::add_leaf(Piece key, Piece value, std::uint32_t flags) {
   elements_.push_back({.flags = flags,
                        .key_bytes = static_cast<std::uint32_t>(key.bytes),
                        .value_bytes = static_cast<std::uint32_t>(value.bytes)});
+  last_key_at_ = content_.size();
   append(key);
   append(value);
 }
@@ -45,9 +46,7 @@ OpenPage::Child OpenPage::as_child(std::uint64_t page) const {
 
 std::string_view OpenPage::last_key() const {
   if (content_.empty()) return {};
-  const Element& last = elements_.back();
-  const std::uint64_t length = std::uint64_t{last.key_bytes} + last.value_bytes;
-  return std::string_view(content_).substr(used_ - length, last.key_bytes);
+  return std::string_view(content_).substr(last_key_at_, elements_.back().key_bytes);
 }
 
 void OpenPage::clear() {
@@ -80,12 +79,27 @@ void OpenPage::encode(PageType type, std::uint64_t id, std::uint64_t pages, std:
   out.resize(begin + room);
 }
 
-std::uint64_t Pages::put(const OpenPage& page, PageType type) {
-  const std::uint64_t id = next_;
+std::uint64_t Pages::put(const OpenPage& page, PageType type, std::uint64_t& next, bool is_out) {
+  const std::uint64_t id = next;
   const std::uint64_t pages = (page.bytes() + page_bytes_ - 1) / page_bytes_;
-  next_ += pages;
-  if (out_ != nullptr) page.encode(type, id, pages, pages * page_bytes_, *out_);
+  next += pages;
+  if (is_out) page.encode(type, id, pages, pages * page_bytes_, *out_);
   return id;
+}
+
+std::uint64_t Pages::put_front(const OpenPage& page, PageType type) {
+  return put(page, type, next_front_, pass_ == Pass::kFront);
+}
+
+std::uint64_t Pages::put_leaf(const OpenPage& page) {
+  return put(page, PageType::kLeaf, next_leaf_, pass_ == Pass::kLeaves);
+}
+
+Plan Pages::plan(std::uint64_t root) const {
+  return {.page_bytes = page_bytes_,
+          .root = root,
+          .leaves = next_front_,
+          .pages = next_front_ + (next_leaf_ - leaves_)};
 }
 
 void Tree::add(Piece key, Piece value, std::uint32_t flags) {
@@ -100,10 +114,14 @@ void Tree::add(Piece key, Piece value, std::uint32_t flags) {
   heights_[0].add_leaf(key, value, flags);
 }
 
+std::uint64_t Tree::put_page(std::size_t height) {
+  const OpenPage& page = heights_[height];
+  if (height > 0) return pages_.put_front(page, PageType::kBranch);
+  return of_ == Of::kBuckets ? pages_.put_front(page, PageType::kLeaf) : pages_.put_leaf(page);
+}
+
 void Tree::put(std::size_t height) {
-  const std::uint64_t id =
-      pages_.put(heights_[height], height == 0 ? PageType::kLeaf : PageType::kBranch);
-  const OpenPage::Child child = heights_[height].as_child(id);
+  const OpenPage::Child child = heights_[height].as_child(put_page(height));
   heights_[height].clear();
   add_child(height + 1, child);
 }
@@ -122,54 +140,53 @@ void Tree::add_child(std::size_t height, const OpenPage::Child& child) {
 }
 
 std::uint64_t Tree::finish() {
+  // A height may be added by what is put out below it.
   for (std::size_t height = 0; height + 1 < heights_.size(); height++) put(height);
-  const bool is_leaf = heights_.size() == 1;
-  if (!is_leaf) CHECK_GE(heights_.back().count(), 2u);
-  return pages_.put(heights_.back(), is_leaf ? PageType::kLeaf : PageType::kBranch);
+  if (heights_.size() > 1) CHECK_GE(heights_.back().count(), 2u);
+  return put_page(heights_.size() - 1);
 }
 
-Trees::Trees(std::uint32_t page_bytes, std::string* out)
-    : pages_(page_bytes, out), buckets_(pages_) {
+Trees::Trees(std::uint32_t page_bytes, Pass pass, std::uint64_t leaves, std::string* out)
+    : pages_(page_bytes, pass, leaves, out), buckets_(pages_, Tree::Of::kBuckets) {
   // Within these a page cannot hold more elements than its header can count.
   CHECK_GE(page_bytes, kPageBytesMin);
   CHECK_LE(page_bytes / kElementBytes, std::uint32_t{kElementsMax});
 }
 
-void Trees::begin_bucket(Piece name) {
+void Trees::begin_bucket(Piece name, BucketKind kind) {
   end_bucket();
   name_bytes_ = name.bytes;
   name_.clear();
   if (name.content != nullptr) name_.assign(name.content, name.bytes);
-  bucket_.emplace_back(pages_);
+  kind_ = kind;
+  bucket_.emplace(pages_, Tree::Of::kKeys);
 }
 
 void Trees::add(Piece key, Piece value) {
-  CHECK(!bucket_.empty());
-  bucket_[0].add(key, value, 0);
+  CHECK(bucket_.has_value());
+  bucket_->add(key, value, 0);
 }
 
 void Trees::end_bucket() {
-  if (bucket_.empty()) return;
-  Tree& tree = bucket_[0];
+  if (!bucket_) return;
   const bool has_content = !name_.empty();
   std::string value(kBucketHeaderBytes, '\0');  // root and sequence; root 0: within the value
   std::uint64_t value_bytes = kBucketHeaderBytes;
-  if (tree.fits_inline()) {
-    const OpenPage& leaf = tree.only_leaf();
+  if (kind_ == BucketKind::kSmall && bucket_->fits_inline()) {
+    const OpenPage& leaf = bucket_->only_leaf();
     value_bytes += leaf.bytes();
     if (has_content) leaf.encode(PageType::kLeaf, 0, 1, leaf.bytes(), value);
   } else {
-    base::store_le(value.data(), tree.finish());
+    base::store_le(value.data(), bucket_->finish());
   }
   buckets_.add({name_bytes_, has_content ? name_.data() : nullptr},
                {value_bytes, has_content ? value.data() : nullptr}, kBucketFlag);
-  bucket_.clear();
+  bucket_.reset();
 }
 
 Plan Trees::finish() {
   end_bucket();
-  const std::uint64_t root = buckets_.finish();
-  return {.page_bytes = pages_.page_bytes(), .root = root, .pages = pages_.next()};
+  return pages_.plan(buckets_.finish());
 }
 
 }  // namespace internal
@@ -194,24 +211,47 @@ void put_meta(const Plan& plan, std::uint64_t page, std::uint64_t txid, std::str
 
 }  // namespace
 
-Writer::Writer(const Plan& plan) : plan_(plan), trees_(plan.page_bytes, &out_) {
+Writer::Writer(const Plan& plan) : plan_(plan) {
   put_meta(plan_, 0, kTxid, out_);
   put_meta(plan_, 1, kTxid - 1, out_);
+  trees_.emplace(plan_.page_bytes, pass_, plan_.leaves, &out_);
 }
 
-void Writer::begin_bucket(std::string_view name) { trees_.begin_bucket(internal::Piece(name)); }
+void Writer::begin_bucket(std::string_view name, BucketKind kind) {
+  trees_->begin_bucket(internal::Piece(name), kind);
+}
 
 void Writer::add(std::string_view key, std::string_view value) {
-  trees_.add(internal::Piece(key), internal::Piece(value));
+  trees_->add(internal::Piece(key), internal::Piece(value));
 }
 
-base::Result<> Writer::finish() {
-  const Plan written = trees_.finish();
+void Writer::add_size(std::string_view key, std::uint64_t value_bytes) {
+  CHECK(pass_ == internal::Pass::kFront);
+  trees_->add(internal::Piece(key), {value_bytes, nullptr});
+}
+
+base::Result<> Writer::end_pass() {
+  const Plan written = trees_->finish();
   if (written == plan_) return {};
   return base::fail(base::make_error(
       std::errc::bad_message,
-      fmt::format("a bbolt file was to have {} pages and its root at {}, and came to {} and {}",
-                  plan_.pages, plan_.root, written.pages, written.root)));
+      fmt::format(
+          "a bbolt file was to have {} pages, leaves from {} on and its root at {}, and came "
+          "to {}, {} and {}",
+          plan_.pages, plan_.leaves, plan_.root, written.pages, written.leaves, written.root)));
+}
+
+base::Result<> Writer::end_front() {
+  CHECK(pass_ == internal::Pass::kFront);
+  RETURN_IF_ERROR(end_pass());
+  pass_ = internal::Pass::kLeaves;
+  trees_.emplace(plan_.page_bytes, pass_, plan_.leaves, &out_);
+  return {};
+}
+
+base::Result<> Writer::finish() {
+  CHECK(pass_ == internal::Pass::kLeaves);
+  return end_pass();
 }
 
 }  // namespace keelson::bolt

@@ -195,10 +195,11 @@ base::Result<void, BootError> import_and_install(env::FileSystem& files, const P
   };
   auto import = StoreImport::begin(files, paths, begun.database, begun.index, std::move(options));
   if (!import) return refuse(import.error());
+  (*import)->end();
   for (;;) {
-    const auto done = (*import)->step();
-    if (!done) return refuse(done.error());
-    if (*done) break;
+    const auto step = (*import)->step();
+    if (!step) return refuse(step.error());
+    if (*step == StoreImport::Step::kDone) break;
   }
   if (auto installed = install_staged(files, paths, begun.index); !installed) {
     return refuse(installed.error());

@@ -16,7 +16,7 @@ constexpr std::size_t kLeasesPerSlice = 20'000;
 constexpr std::size_t kSizesPerSlice = 100'000;
 // Of records that are read at once.
 constexpr std::size_t kRecordsPerRead = 1024;
-constexpr std::uint64_t kBytesPerRead = 256 * 1024;
+constexpr std::uint64_t kNoBytesMax = ~std::uint64_t{0};
 
 constexpr std::string_view kKeyBucket = "key";
 
@@ -30,6 +30,10 @@ std::string_view name_of(std::size_t place) {
   return base::bucket_name(static_cast<base::Bucket>(place < kKeyPlace ? place : place - 1));
 }
 
+bolt::BucketKind kind_of(std::string_view bucket) {
+  return bucket == kKeyBucket ? bolt::BucketKind::kLarge : bolt::BucketKind::kSmall;
+}
+
 std::string big_endian(std::uint64_t value) {
   std::string out;
   base::append_le(out, std::byteswap(value));
@@ -40,14 +44,14 @@ base::Error unreadable(std::string_view what) {
   return base::make_error(std::errc::io_error, std::string(what));
 }
 
-// The two walks differ in what they do with what they pass.
+// The walks differ in what they do with what they pass.
 struct SizeSink {
   static constexpr std::size_t kRecords = kSizesPerSlice;
-  static constexpr std::uint64_t kBytes = ~std::uint64_t{0};
+  static constexpr std::uint64_t bytes_max = kNoBytesMax;
 
   bolt::Layout& layout;
 
-  void begin_bucket(std::string_view name) { layout.begin_bucket(name.size()); }
+  void begin_bucket(std::string_view name) { layout.begin_bucket(name.size(), kind_of(name)); }
   void add(std::string_view key, std::string_view value) { layout.add(key.size(), value.size()); }
   base::Result<> add(const std::vector<store::SelectedRecord>& records) {
     for (const auto& record : records) {
@@ -58,14 +62,30 @@ struct SizeSink {
   }
 };
 
+struct FrontSink {
+  static constexpr std::size_t kRecords = kSizesPerSlice;
+  static constexpr std::uint64_t bytes_max = kNoBytesMax;
+
+  bolt::Writer& writer;
+
+  void begin_bucket(std::string_view name) { writer.begin_bucket(name, kind_of(name)); }
+  void add(std::string_view key, std::string_view value) { writer.add(key, value); }
+  base::Result<> add(const std::vector<store::SelectedRecord>& records) {
+    for (const auto& record : records) {
+      writer.add_size(base::revision_key(record.revision, record.tombstone), record.bytes);
+    }
+    return {};
+  }
+};
+
 struct ByteSink {
   static constexpr std::size_t kRecords = kRecordsPerRead;
-  static constexpr std::uint64_t kBytes = kBytesPerRead;
 
   bolt::Writer& writer;
   const base::RevisionReader& reader;
+  const std::uint64_t bytes_max;
 
-  void begin_bucket(std::string_view name) { writer.begin_bucket(name); }
+  void begin_bucket(std::string_view name) { writer.begin_bucket(name, kind_of(name)); }
   void add(std::string_view key, std::string_view value) { writer.add(key, value); }
   base::Result<> add(const std::vector<store::SelectedRecord>& records) {
     std::vector<base::Revision> revisions;
@@ -105,8 +125,9 @@ DbState DbState::of(std::shared_ptr<const View> view, const store::Store& store)
   return state;
 }
 
-DbFile::DbFile(DbState state)
-    : applied_index_(state.view->applied_index),
+DbFile::DbFile(DbState state, std::uint64_t piece_bytes)
+    : piece_bytes_(piece_bytes),
+      applied_index_(state.view->applied_index),
       buckets_(std::move(state.buckets)),
       leases_(state.view->leases),
       view_(std::move(state.view)),
@@ -145,12 +166,19 @@ base::Result<bool> DbFile::plan() {
 }
 
 base::Result<std::string> DbFile::next() {
-  while (!is_finished_ && writer_->ready_bytes() < kBytesPerRead) {
-    ByteSink sink{*writer_, *reader_};
-    ASSIGN_OR_RETURN(is_finished_, step(content_, sink));
-    if (is_finished_) RETURN_IF_ERROR(writer_->finish());
-  }
+  while (!is_finished_ && writer_->ready_bytes() < piece_bytes_) RETURN_IF_ERROR(write_some());
   return writer_->take();
+}
+
+base::Result<> DbFile::write_some() {
+  if (!has_front_) {
+    FrontSink sink{*writer_};
+    ASSIGN_OR_RETURN(has_front_, step(front_, sink));
+    return has_front_ ? writer_->end_front() : base::Result<>();
+  }
+  ByteSink sink{*writer_, *reader_, piece_bytes_};
+  ASSIGN_OR_RETURN(is_finished_, step(content_, sink));
+  return is_finished_ ? writer_->finish() : base::Result<>();
 }
 
 // A slice of the content; true when all has been passed.
@@ -189,7 +217,7 @@ template <class Sink>
 base::Result<bool> DbFile::step_records(Walk& walk, Sink& sink) {
   if (!walk.records) walk.records = selection_.walk();
   std::vector<store::SelectedRecord> records;
-  if (!walk.records->next(Sink::kRecords, Sink::kBytes, records)) {
+  if (!walk.records->next(Sink::kRecords, sink.bytes_max, records)) {
     return base::fail(unreadable("the sizes of records in a footer"));
   }
   RETURN_IF_ERROR(sink.add(records));

@@ -7,9 +7,10 @@
 //   marking --(every key of the index seen)--> sizing --(all sizes added up)--> planned
 //
 // What is alive is marked by a walk over the index, which goes by key; from then on the file's
-// order, that of revisions and of the store's own files, is walked twice: for sizes, out of
-// footers, and for the values (bolt/writer.h). Only marking needs the View: next to a bit for each
-// record the rest keeps files alone, which no longer go while it lasts.
+// order, that of revisions and of the store's own files, is walked three times: for sizes and again
+// for the branches, both out of footers, and for the values (bolt/writer.h). Only marking needs the
+// View: next to a bit for each record the rest keeps files alone, which no longer go while it
+// lasts.
 //
 // Invariants
 //   B1  consistent_index and term are those of the batch, and everything else is as it was then.
@@ -51,10 +52,12 @@ struct DbState {
 // What streams a file rests so long between two pieces, so that it leaves most of a core to others:
 // some 100 MB/s.
 inline constexpr base::Duration kDbRest = base::Milliseconds(2);
+// What it streams between two rests.
+inline constexpr std::uint64_t kDbPieceBytes = 256 * 1024;
 
 class DbFile {
  public:
-  explicit DbFile(DbState state);
+  explicit DbFile(DbState state, std::uint64_t piece_bytes = kDbPieceBytes);
 
   // Works out a part of the layout; true when it is complete.
   base::Result<bool> plan();
@@ -63,8 +66,8 @@ class DbFile {
 
   // After plan() said true.
   std::uint64_t bytes() const { return plan_->file_bytes(); }
-  // The bytes behind those it gave before, about 256 KB or one value; empty at the end, when all
-  // of bytes() have been given.
+  // The bytes behind those it gave before, about piece_bytes or one value; empty at the end, when
+  // all of bytes() have been given.
   base::Result<std::string> next();
 
   std::uint64_t applied_index() const { return applied_index_; }
@@ -81,6 +84,7 @@ class DbFile {
     std::optional<store::Selection::Walk> records;
   };
   base::Result<bool> mark();
+  base::Result<> write_some();
   template <class Sink>
   base::Result<bool> step(Walk& walk, Sink& sink);
   template <class Sink>
@@ -88,6 +92,7 @@ class DbFile {
   template <class Sink>
   base::Result<bool> step_records(Walk& walk, Sink& sink);
 
+  const std::uint64_t piece_bytes_;
   const std::uint64_t applied_index_;
   std::string storage_version_;
   std::vector<std::pair<base::Bucket, store::Buckets::Map>> buckets_;
@@ -101,8 +106,9 @@ class DbFile {
   Walk sizes_;
   bolt::Layout layout_;
   std::optional<bolt::Plan> plan_;
-  Walk content_;
   std::optional<bolt::Writer> writer_;
+  Walk front_, content_;
+  bool has_front_ = false;
   bool is_finished_ = false;
 };
 

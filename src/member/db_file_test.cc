@@ -451,6 +451,61 @@ TEST_F(DbTransferTest, ABrokenTransferLeavesNothing) {
   EXPECT_FALSE(*coming_);
 }
 
+// What has come is in segments before the rest comes, and all of it goes if that does not.
+TEST_F(DbTransferTest, IsStagedWhileItComes) {
+  write_some(400);
+  auto made = make_source();
+  std::string bytes;
+  for (auto piece = next(*made.source); !piece.empty(); piece = next(*made.source)) {
+    bytes += piece.view();
+  }
+  auto sink = make_sink(made.snapshot.metadata.index);
+  const auto give = [&](std::size_t begin, std::size_t end) {
+    return write(*sink, base::SharedBytes(bytes.substr(begin, end - begin)));
+  };
+  const std::string import = env::join_path(paths_.member, "store.import");
+  const auto staged_bytes = [&] {
+    std::uint64_t sum = 0;
+    for (const auto& name : host_.disk().list(import).value()) {
+      sum += host_.disk().status(env::join_path(import, name)).value()->size;
+    }
+    return sum;
+  };
+  ASSERT_EQ(give(0, 5000), "");
+  world_.run_for(Milliseconds(100));
+  EXPECT_FALSE(host_.disk().status(import).value()) << "the root has not come";
+  ASSERT_EQ(give(5000, bytes.size() / 2), "");
+  world_.run_for(Milliseconds(100));
+  const std::uint64_t of_half = staged_bytes();
+  EXPECT_GT(of_half, bytes.size() / 3);
+  ASSERT_EQ(give(bytes.size() / 2, bytes.size()), "");
+  world_.run_for(Milliseconds(100));
+  EXPECT_GT(staged_bytes(), of_half + bytes.size() / 4);
+  EXPECT_FALSE(host_.disk().status(staged_path(paths_, made.snapshot.metadata.index)).value());
+  on_lane([&] { sink.reset(); });
+  EXPECT_EQ(left(), std::vector<std::string>{"snap"});
+  EXPECT_FALSE(*coming_);
+}
+
+TEST_F(DbTransferTest, DamageIsSaidWithTheNextPieceAndNothingIsLeft) {
+  write_some(400);
+  auto made = make_source();
+  std::string bytes;
+  for (auto piece = next(*made.source); !piece.empty(); piece = next(*made.source)) {
+    bytes += piece.view();
+  }
+  bytes[bytes.size() / 2 / 4096 * 4096] ^= 1;
+  auto sink = make_sink(made.snapshot.metadata.index);
+  ASSERT_EQ(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 1))), "");
+  world_.run_for(Milliseconds(100));
+  EXPECT_THAT(write(*sink, base::SharedBytes(bytes.substr(bytes.size() - 1))),
+              ::testing::HasSubstr("found a header of"));
+  EXPECT_FALSE(host_.disk().status(env::join_path(paths_.member, "store.import")).value());
+  EXPECT_THAT(finish(*sink), ::testing::HasSubstr("found a header of"));
+  on_lane([&] { sink.reset(); });
+  EXPECT_EQ(left(), std::vector<std::string>{"snap"});
+}
+
 TEST_F(DbTransferTest, ATornFileIsRefused) {
   write_some(100);
   auto made = make_source();
@@ -463,16 +518,18 @@ TEST_F(DbTransferTest, ATornFileIsRefused) {
   EXPECT_FALSE(*coming_);
 }
 
-TEST_F(DbTransferTest, RoomIsAskedForWithTheFirstPage) {
+TEST_F(DbTransferTest, RoomIsAskedForWithTheFirstPages) {
   write_some(100);
   auto made = make_source();
   auto sink = make_sink(made.snapshot.metadata.index);
-  const auto piece = next(*made.source).slice(0, 4096);
+  const auto piece = next(*made.source);
   world_.run_for(Seconds(5));  // the member's own files come to rest
   host_.disk().set_capacity(std::uint64_t{1} << 30);
   const auto space = host_.disk().space(paths_.snap).value();
   host_.disk().set_capacity(space.total - space.available + 2 * made.source->size());
-  EXPECT_THAT(write(*sink, piece), ::testing::HasSubstr("needs room"));
+  EXPECT_EQ(write(*sink, piece.slice(0, 4096)), "");
+  EXPECT_EQ(write(*sink, piece.slice(4096, 4096)), "") << "it is looked at behind the answer";
+  EXPECT_THAT(write(*sink, piece.slice(8192, 1)), ::testing::HasSubstr("staging a snapshot of"));
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "bolt/format.h"
+#include <algorithm>
+
 #include "member/applier.h"
 #include "member/log_snapshot.h"
 #include "member/staged_store.h"
@@ -24,7 +25,12 @@ struct Planning : std::enable_shared_from_this<Planning> {
         worker(by),
         snapshot(
             log_snapshot(*state.view->roster, state.view->applied_index, state.view->applied_term)),
-        file(std::make_shared<DbFile>(std::move(state))) {}
+        file(std::make_shared<DbFile>(std::move(state), piece_bytes(common))) {}
+
+  // Where segments are small, which is for simulation, pieces are.
+  static std::uint64_t piece_bytes(const Shared& shared) {
+    return std::min(kDbPieceBytes, shared.config.store.segment_bytes);
+  }
 
   void slice(base::Function<void(base::Result<>)> done) {
     worker.post([self = shared_from_this(), done = std::move(done)]() mutable {
@@ -83,11 +89,13 @@ void DbSource::next(base::Function<void(Piece)> done) {
 
 // ---- the follower's end ----
 
-class DbSink::Work {
+class DbSink::Work : public std::enable_shared_from_this<Work> {
  public:
-  Work(env::FileSystem& files, const Paths& paths, Wanted wanted, store::Options options,
-       std::shared_ptr<std::atomic<bool>> coming)
-      : is_only_(!coming->exchange(true)),
+  Work(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,
+       Wanted wanted, store::Options options, std::shared_ptr<std::atomic<bool>> coming)
+      : lane_(lane),
+        worker_(worker),
+        is_only_(!coming->exchange(true)),
         coming_flag_(std::move(coming)),
         files_(files),
         paths_(paths),
@@ -101,67 +109,78 @@ class DbSink::Work {
     if (is_only_) coming_flag_->store(false);
   }
 
-  base::Result<> write(std::string_view bytes) {
+  void write(std::string_view bytes, Done done) {
+    answer(take(bytes), std::move(done));
+    go_on();
+  }
+  void finish(Done done) {
+    finished_ = std::move(done);
+    if (imported_) imported_ = keep();
+    imported_ ? go_on() : end();
+  }
+  // Nobody waits for it any more.
+  void abandon() { import_.reset(); }
+
+ private:
+  base::Result<> take(std::string_view bytes) {
     if (!is_only_) {
       return fail(
           base::make_error(std::errc::device_or_resource_busy, "another snapshot is coming"));
     }
-    if (file_ == nullptr) {
-      RETURN_IF_ERROR(remove_staged(files_, paths_, applied_));
-      ASSIGN_OR_RETURN(file_, files_.open(coming_, env::OpenMode::kCreate));
-      RETURN_IF_ERROR(file_->truncate(0));
-    }
-    const bool had_head = length_ >= kHeadBytes;
+    RETURN_IF_ERROR(imported_);
+    if (file_ == nullptr) RETURN_IF_ERROR(begin());
     RETURN_IF_ERROR(file_->write_at(length_, bytes));
     length_ += bytes.size();
-    if (!had_head && length_ >= kHeadBytes) RETURN_IF_ERROR(check_room());
+    import_->grow(length_);
     return {};
   }
-  // A slice; true when the store is staged. The file goes then, and also if nothing can be made of
-  // it: it would not be asked for again.
-  base::Result<bool> finish() {
-    if (file_ != nullptr) RETURN_IF_ERROR(keep());
-    auto is_staged = import_slice();
-    if (!is_staged || *is_staged) RETURN_IF_ERROR(files_.remove(database_));
-    return is_staged;
+  base::Result<> begin() {
+    RETURN_IF_ERROR(remove_staged(files_, paths_, applied_));
+    ASSIGN_OR_RETURN(file_, files_.open(coming_, env::OpenMode::kCreate));
+    RETURN_IF_ERROR(file_->truncate(0));
+    ASSIGN_OR_RETURN(import_, StoreImport::begin(files_, paths_, coming_, index_, options_));
+    return {};
   }
 
- private:
-  base::Result<bool> import_slice() {
-    if (import_ != nullptr) return import_->step();
-    ASSIGN_OR_RETURN(import_, StoreImport::begin(files_, paths_, database_, index_, options_));
-    return false;
+  // The next slice, if there is something to import and none is on its way.
+  void go_on() {
+    if (import_ == nullptr || std::exchange(is_going_on_, true)) return;
+    worker_.post([self = shared_from_this()] { self->slice(); });
+  }
+  void slice() {
+    is_going_on_ = false;
+    if (import_ == nullptr) return;
+    const auto step = import_->step();
+    if (step && *step == StoreImport::Step::kMore) return go_on();
+    if (step && *step == StoreImport::Step::kLater) return;
+    if (!step) imported_ = fail(step.error());
+    import_.reset();
+    if (finished_) end();
   }
 
-  static constexpr std::size_t kHeadBytes = bolt::kPageHeaderBytes + bolt::kMetaBytes;
-
-  // The first page says how long all will be; one that is damaged says nothing, and the import
-  // looks at the second.
-  base::Result<> check_room() {
-    char head[kHeadBytes];
-    ASSIGN_OR_RETURN(const std::size_t got, file_->read_at(0, head));
-    const auto meta =
-        got == sizeof head ? bolt::decode_meta(head + bolt::kPageHeaderBytes) : std::nullopt;
-    if (!meta) return {};
-    ASSIGN_OR_RETURN(const auto space, files_.space(paths_.snap));
-    const std::uint64_t pages_max = space.available / meta->page_bytes;
-    const std::uint64_t needed =
-        meta->high_water * meta->page_bytes * 5 / 2 + 2 * options_.segment_bytes;
-    if (meta->high_water <= pages_max && needed <= space.available) return {};
-    return fail(base::make_error(
-        std::errc::no_space_on_device,
-        fmt::format("a snapshot of {} pages of {} bytes needs room for two and a half of it in {}, "
-                    "and {} bytes are free",
-                    meta->high_water, meta->page_bytes, paths_.member, space.available)));
-  }
   // Not synced: the log's record, from which on a start needs the data, comes after the staged
   // store is durable. So most of the file may never reach the disk.
   base::Result<> keep() {
+    if (import_ == nullptr) {
+      return fail(base::make_error(std::errc::bad_message, "a snapshot without a file"));
+    }
     RETURN_IF_ERROR(files_.rename(coming_, database_));
     file_.reset();
+    import_->end();
     return {};
   }
+  // The file goes also if nothing can be made of it: it would not be asked for again.
+  void end() {
+    const bool is_kept = file_ == nullptr && length_ > 0;
+    auto removed = is_kept ? files_.remove(database_) : base::Result<>();
+    answer(imported_ ? std::move(removed) : imported_, std::move(finished_));
+  }
+  void answer(base::Result<> result, Done done) {
+    lane_.post([result = std::move(result), done = std::move(done)]() mutable { done(result); });
+  }
 
+  env::Lane& lane_;
+  env::Lane& worker_;
   const bool is_only_;
   const std::shared_ptr<std::atomic<bool>> coming_flag_;
   env::FileSystem& files_;
@@ -171,58 +190,31 @@ class DbSink::Work {
   const std::string coming_, database_;
   std::unique_ptr<env::File> file_;  // while it comes
   std::uint64_t length_ = 0;
-  std::unique_ptr<StoreImport> import_;
+  std::unique_ptr<StoreImport> import_;  // until it is done, or has failed
+  base::Result<> imported_;              // what has gone wrong with it, if anything
+  bool is_going_on_ = false;
+  Done finished_;  // asked for the end
 };
 
 DbSink::DbSink(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,
                Wanted wanted, store::Options options, std::shared_ptr<std::atomic<bool>> coming)
-    : lane_(lane),
-      worker_(worker),
-      work_(std::make_shared<Work>(files, paths, wanted, std::move(options), std::move(coming))) {}
+    : worker_(worker),
+      work_(std::make_shared<Work>(lane, worker, files, paths, wanted, std::move(options),
+                                   std::move(coming))) {}
 
-// The last of its jobs destroys what is on the worker, and removes a file that has not come whole.
+// The last of its jobs destroys what is on the worker, and removes what has not come whole.
 DbSink::~DbSink() {
-  worker_.post([work = work_] { static_cast<void>(work); });
-}
-
-// Runs `slice` on the worker until it says true or fails.
-void DbSink::run(base::Function<base::Result<bool>(Work&)> slice, Done done) {
-  struct Running : std::enable_shared_from_this<Running> {
-    void go() {
-      worker->post([self = this->shared_from_this()] {
-        const auto is_over = self->slice(*self->work);
-        if (is_over && !*is_over) return self->go();
-        base::Result<> result;
-        if (!is_over) result = fail(is_over.error());
-        self->lane->post([self, result] { self->done(result); });
-      });
-    }
-    env::Lane* lane;
-    env::Lane* worker;
-    std::shared_ptr<Work> work;
-    base::Function<base::Result<bool>(Work&)> slice;
-    Done done;
-  };
-  auto running = std::make_shared<Running>();
-  running->lane = &lane_;
-  running->worker = &worker_;
-  running->work = work_;
-  running->slice = std::move(slice);
-  running->done = std::move(done);
-  running->go();
+  worker_.post([work = work_] { work->abandon(); });
 }
 
 void DbSink::write(base::SharedBytes bytes, Done done) {
-  run(
-      [bytes = std::move(bytes)](Work& work) -> base::Result<bool> {
-        RETURN_IF_ERROR(work.write(bytes));
-        return true;
-      },
-      std::move(done));
+  worker_.post([work = work_, bytes = std::move(bytes), done = std::move(done)]() mutable {
+    work->write(bytes, std::move(done));
+  });
 }
 
 void DbSink::finish(Done done) {
-  run([](Work& work) { return work.finish(); }, std::move(done));
+  worker_.post([work = work_, done = std::move(done)]() mutable { work->finish(std::move(done)); });
 }
 
 }  // namespace keelson::member

@@ -1,7 +1,7 @@
 // The two ends of a db file that goes from member to member, as peer/ carries them.
 //
 //   leader    DbSource::make: this state -> DbFile -> SnapshotSource          formats.md 7.1
-//   follower  DbSink: SnapshotSink -> snap/<index>.snap.db -> staged store    formats.md 7.2
+//   follower  DbSink: SnapshotSink -> snap/tmp-<index>.db -> staged store     formats.md 7.2
 //
 // docs/design/0006-receiving-a-snapshot.md. What takes long is done by one worker in slices; both
 // are used and destroyed on the transport's lane, at any time: what is under way then ends by
@@ -51,6 +51,10 @@ class DbSource final : public peer::SnapshotSource {
   raft::Index applied_ = 0;  // when the last piece was asked for
 };
 
+// Imports what comes while it comes: between two pieces, by slices, as far as the walk of its trees
+// gets (StoreImport). A piece is answered for before that, so the network never waits for more than
+// one slice; what the walk is behind lies in the file, not in memory. That something cannot be
+// imported is said with the next piece.
 class DbSink final : public peer::SnapshotSink {
  public:
   struct Wanted {
@@ -70,9 +74,7 @@ class DbSink final : public peer::SnapshotSink {
 
  private:
   class Work;  // on the worker
-  void run(base::Function<base::Result<bool>(Work&)> slice, Done done);
 
-  env::Lane& lane_;
   env::Lane& worker_;
   const std::shared_ptr<Work> work_;
 };

@@ -79,10 +79,15 @@ std::optional<base::Bucket> bucket_of(std::string_view name) {
   return std::nullopt;
 }
 
+// `there` bytes of the file are on the disk already.
 base::Result<> check_room(env::FileSystem& files, const Paths& paths, std::uint64_t file_bytes,
-                          const store::Options& options) {
-  const std::uint64_t needed = file_bytes + file_bytes / 2 + 2 * options.segment_bytes;
+                          std::uint64_t there, const store::Options& options) {
   ASSIGN_OR_RETURN(const auto space, files.space(paths.member));
+  // A length that no disk has would overflow below.
+  const std::uint64_t to_come = file_bytes - std::min(file_bytes, there);
+  const std::uint64_t needed =
+      file_bytes > space.total ? file_bytes
+                               : to_come + file_bytes + file_bytes / 2 + 2 * options.segment_bytes;
   if (space.available >= needed) return {};
   return fail(base::make_error(
       std::errc::no_space_on_device,
@@ -108,27 +113,19 @@ base::Result<std::unique_ptr<StoreImport>> StoreImport::begin(env::FileSystem& f
                                                               raft::Index index,
                                                               store::Options options) {
   ASSIGN_OR_RETURN(auto file, files.open(db_path, env::OpenMode::kRead));
-  ASSIGN_OR_RETURN(const bolt::Database database, bolt::Database::open(*file));
   RETURN_IF_ERROR(files.remove_all(import_path(paths)));
-  RETURN_IF_ERROR(check_room(files, paths, database.bytes(), options));
-  std::unique_ptr<StoreImport> import(
-      new StoreImport(files, paths, std::move(file), database, index, std::move(options)));
-  RETURN_IF_ERROR(import->take_meta());
-  RETURN_IF_ERROR(import->open_store());
-  return import;
+  return std::unique_ptr<StoreImport>(
+      new StoreImport(files, paths, std::move(file), index, std::move(options)));
 }
 
 StoreImport::StoreImport(env::FileSystem& files, const Paths& paths,
-                         std::unique_ptr<env::File> file, const bolt::Database& database,
-                         raft::Index index, store::Options options)
+                         std::unique_ptr<env::File> file, raft::Index index, store::Options options)
     : files_(files),
       paths_(paths),
       file_(std::move(file)),
-      database_(database),
       index_(index),
       options_(std::move(options)),
-      small_(std::make_shared<base::Batch>()),
-      buckets_(database_, database_.root()) {}
+      small_(std::make_shared<base::Batch>()) {}
 
 StoreImport::~StoreImport() {
   store_.reset();
@@ -141,30 +138,65 @@ base::Error StoreImport::wrong(std::string_view expected) const {
                           fmt::format("{}: expected {}", file_->path(), expected));
 }
 
-// The index and term of the whole file, before anything is made of it.
-base::Result<> StoreImport::take_meta() {
-  std::optional<std::uint64_t> index, term;
-  bolt::Cursor buckets(database_, database_.root());
+void StoreImport::grow(std::uint64_t bytes) {
+  there_ = bytes;
+  arrival_.grow(bytes);
+}
+
+void StoreImport::end() { arrival_.end(); }
+
+base::Result<StoreImport::Step> StoreImport::step() {
+  if (!database_) return open_database();
+  if (!store_) return content_ ? take_place() : seek_place();
+  if (content_) return bucket_ ? take_changes() : take_records();
+  return next_bucket();
+}
+
+base::Result<StoreImport::Step> StoreImport::open_database() {
+  ASSIGN_OR_RETURN(database_, bolt::Database::open_coming(*file_, arrival_));
+  if (!database_) return Step::kLater;
+  if (arrival_.is_over()) {
+    RETURN_IF_ERROR(database_->check_length());
+    there_ = database_->bytes();
+  }
+  RETURN_IF_ERROR(check_room(files_, paths_, database_->bytes(), there_, options_));
+  buckets_.emplace(*database_, database_->root());
+  return Step::kMore;
+}
+
+// The bucket that has the index and term of the whole file, before anything is made of it.
+base::Result<StoreImport::Step> StoreImport::seek_place() {
   for (;;) {
-    ASSIGN_OR_RETURN(const bool more, buckets.next());
-    if (!more) break;
-    if (!buckets.is_bucket() || buckets.key() != base::bucket_name(base::Bucket::kMeta)) continue;
-    ASSIGN_OR_RETURN(bolt::Bucket meta, buckets.bucket());
-    bolt::Cursor cursor(database_, std::move(meta));
-    for (;;) {
-      ASSIGN_OR_RETURN(const bool more_keys, cursor.next());
-      if (!more_keys) break;
-      if (cursor.key() == base::kConsistentIndexKey) index = big_endian(cursor.value());
-      if (cursor.key() == base::kTermKey) term = big_endian(cursor.value());
+    ASSIGN_OR_RETURN(const auto next, buckets_->advance());
+    if (next == bolt::Cursor::Next::kLater) return Step::kLater;
+    if (next == bolt::Cursor::Next::kEnd) break;
+    if (!buckets_->is_bucket() || buckets_->key() != base::bucket_name(base::Bucket::kMeta)) {
+      continue;
     }
+    ASSIGN_OR_RETURN(bolt::Bucket meta, buckets_->bucket());
+    content_.emplace(*database_, std::move(meta));
+    return Step::kMore;
   }
-  if (!index || *index != index_) {
+  if (!found_index_ || *found_index_ != index_) {
     return fail(wrong(fmt::format("consistent_index {}, found {}", index_,
-                                  index ? fmt::format("{}", *index) : "none")));
+                                  found_index_ ? fmt::format("{}", *found_index_) : "none")));
   }
-  term_ = term.value_or(0);
   small_->set_applied(index_, term_);
-  return {};
+  RETURN_IF_ERROR(open_store());
+  buckets_.emplace(*database_, database_->root());
+  return Step::kMore;
+}
+
+base::Result<StoreImport::Step> StoreImport::take_place() {
+  for (;;) {
+    ASSIGN_OR_RETURN(const auto next, content_->advance());
+    if (next == bolt::Cursor::Next::kLater) return Step::kLater;
+    if (next == bolt::Cursor::Next::kEnd) break;
+    if (content_->key() == base::kConsistentIndexKey) found_index_ = big_endian(content_->value());
+    if (content_->key() == base::kTermKey) term_ = big_endian(content_->value()).value_or(0);
+  }
+  content_.reset();
+  return Step::kMore;
 }
 
 base::Result<> StoreImport::open_store() {
@@ -177,65 +209,53 @@ base::Result<> StoreImport::open_store() {
   return store_->load([](std::string_view, std::span<const store::LiveRevision>) {});
 }
 
-base::Result<bool> StoreImport::step() {
-  if (records_) {
-    ASSIGN_OR_RETURN(const bool is_last, take_records());
-    if (is_last) records_.reset();
-    return false;
-  }
-  ASSIGN_OR_RETURN(const bool more, next_bucket());
-  if (more) return false;
-  if (!has_keys_) return fail(wrong("a bucket `key`"));
-  RETURN_IF_ERROR(complete());
-  is_complete_ = true;
-  return true;
-}
-
-base::Result<bool> StoreImport::next_bucket() {
-  ASSIGN_OR_RETURN(const bool more, buckets_.next());
-  if (!more) return false;
-  if (!buckets_.is_bucket()) return fail(wrong("buckets alone at its root"));
-  if (buckets_.key() == "key") {
-    ASSIGN_OR_RETURN(bolt::Bucket keys, buckets_.bucket());
-    records_.emplace(database_, std::move(keys));
-    has_keys_ = true;
-    return true;
-  }
-  if (const auto bucket = bucket_of(buckets_.key())) {
-    RETURN_IF_ERROR(take_changes(*bucket));
-  } else {
+base::Result<StoreImport::Step> StoreImport::next_bucket() {
+  ASSIGN_OR_RETURN(const auto next, buckets_->advance());
+  if (next == bolt::Cursor::Next::kLater) return Step::kLater;
+  if (next == bolt::Cursor::Next::kEnd) return complete();
+  if (!buckets_->is_bucket()) return fail(wrong("buckets alone at its root"));
+  bucket_ = bucket_of(buckets_->key());
+  const bool is_keys = buckets_->key() == "key";
+  if (!bucket_ && !is_keys) {
     env::log_warn("a snapshot has a bucket that is not known here; it is left out",
-                  {{"bucket", buckets_.key()}});
+                  {{"bucket", buckets_->key()}});
+    return Step::kMore;
   }
-  return true;
+  has_keys_ = has_keys_ || is_keys;
+  ASSIGN_OR_RETURN(bolt::Bucket content, buckets_->bucket());
+  content_.emplace(*database_, std::move(content));
+  return Step::kMore;
 }
 
 // They are few, and all of a batch of their own at the end.
-base::Result<> StoreImport::take_changes(base::Bucket bucket) {
-  ASSIGN_OR_RETURN(bolt::Bucket content, buckets_.bucket());
-  bolt::Cursor cursor(database_, std::move(content));
+base::Result<StoreImport::Step> StoreImport::take_changes() {
   for (;;) {
-    ASSIGN_OR_RETURN(const bool more, cursor.next());
-    if (!more) return {};
-    if (cursor.is_bucket()) return fail(wrong("no bucket within another"));
+    ASSIGN_OR_RETURN(const auto next, content_->advance());
+    if (next == bolt::Cursor::Next::kLater) return Step::kLater;
+    if (next == bolt::Cursor::Next::kEnd) break;
+    if (content_->is_bucket()) return fail(wrong("no bucket within another"));
     // The store's checkpoints have these.
     const bool is_place =
-        bucket == base::Bucket::kMeta &&
-        (cursor.key() == base::kConsistentIndexKey || cursor.key() == base::kTermKey);
-    if (!is_place) small_->put(bucket, std::string(cursor.key()), std::string(cursor.value()));
+        *bucket_ == base::Bucket::kMeta &&
+        (content_->key() == base::kConsistentIndexKey || content_->key() == base::kTermKey);
+    if (!is_place) {
+      small_->put(*bucket_, std::string(content_->key()), std::string(content_->value()));
+    }
   }
+  content_.reset();
+  return Step::kMore;
 }
 
-// True at the end of them.
-base::Result<bool> StoreImport::take_records() {
+base::Result<StoreImport::Step> StoreImport::take_records() {
+  using Next = bolt::Cursor::Next;
   auto batch = std::make_shared<base::Batch>();
   batch->set_applied(index_, term_);
-  bool more = true;
+  Next next = Next::kElement;
   while (batch->records().size() < kRecordsPerSlice && batch->record_bytes() < kBytesPerSlice) {
-    ASSIGN_OR_RETURN(more, records_->next());
-    if (!more) break;
+    ASSIGN_OR_RETURN(next, content_->advance());
+    if (next != Next::kElement) break;
     auto record =
-        records_->is_bucket() ? std::nullopt : parse_record(records_->key(), records_->value());
+        content_->is_bucket() ? std::nullopt : parse_record(content_->key(), content_->value());
     const auto last =
         batch->records().empty() ? std::nullopt : std::optional(batch->records().back().revision);
     // A tombstone's key is that of a put with a byte behind it: the two are no two revisions.
@@ -245,7 +265,8 @@ base::Result<bool> StoreImport::take_records() {
     batch->add(*std::move(record));
   }
   if (!batch->records().empty()) RETURN_IF_ERROR(append(std::move(batch)));
-  return !more;
+  if (next == Next::kEnd) content_.reset();
+  return next == Next::kLater ? Step::kLater : Step::kMore;
 }
 
 base::Result<> StoreImport::append(std::shared_ptr<base::Batch> batch) {
@@ -272,14 +293,20 @@ base::Result<> StoreImport::work() {
   }
 }
 
-base::Result<> StoreImport::complete() {
+// A walk may have come to its end before the file has, which must be whole even so (S4).
+base::Result<StoreImport::Step> StoreImport::complete() {
+  if (!has_keys_) return fail(wrong("a bucket `key`"));
+  if (!arrival_.is_over()) return Step::kLater;
+  RETURN_IF_ERROR(database_->check_length());
   RETURN_IF_ERROR(append(std::move(small_)));
   RETURN_IF_ERROR(store_->checkpoint(now_, options_.wall_now));
   RETURN_IF_ERROR(work());
   store_.reset();
   const std::string staged = staged_path(paths_, index_);
   RETURN_IF_ERROR(files_.remove_all(staged));
-  return rename_durably(files_, paths_, import_path(paths_), staged);
+  RETURN_IF_ERROR(rename_durably(files_, paths_, import_path(paths_), staged));
+  is_complete_ = true;
+  return Step::kDone;
 }
 
 base::Result<> install_staged(env::FileSystem& files, const Paths& paths, raft::Index index) {

@@ -2,7 +2,8 @@
 // docs/design/0006-receiving-a-snapshot.md has the names, the steps and the table of what a start
 // finds.
 //
-//   snap/<index>.snap.db --StoreImport--> store.import --(whole, durable)--> store.<index>
+//   snap/tmp-<index>.db, as it comes --StoreImport--> store.import
+//   snap/<index>.snap.db, whole      --StoreImport--> store.<index>, whole and durable
 //   WAL snapshot record of <index>, then install_staged: store -> store.old, store.<index> -> store
 //
 // Invariants
@@ -10,6 +11,7 @@
 //   S2  An install is begun only when the snapshot record is durable, and any start completes it.
 //   S3  What is staged has every record of the file's `key` bucket, and no other; anything in the
 //       file that a store cannot have refuses it.
+//   S4  Nothing is staged before the file has come whole.
 //
 // Threads: all of it blocks; a worker, or a start before the lanes run.
 #pragma once
@@ -32,52 +34,74 @@ namespace keelson::member {
 // Where the staged store of a snapshot lies once it is whole.
 std::string staged_path(const Paths& paths, raft::Index index);
 
-// Makes a staged store of a db file, a slice at a time.
+// Makes a staged store of a db file, a slice at a time, while the file comes or afterwards.
+//
+//   Opening --the metas--> Seeking --consistent_index--> Reading --the last bucket--> done
+//
+// A page that has not come yet holds the walk up where it is, and no thread: step() says kLater.
 class StoreImport {
  public:
-  // The file must be the state at `index` (its consistent_index). Its size, half of that again and
-  // two segments must be free (std::errc::no_space_on_device). `options` are those of the store to
-  // be, with an id of its own.
+  // The file must be the state at `index` (its consistent_index). What has not come of it, its
+  // size, half of that again and two segments must be free (std::errc::no_space_on_device), which
+  // is asked as soon as its length is known. `options` are those of the store to be, with an id of
+  // its own.
   static base::Result<std::unique_ptr<StoreImport>> begin(env::FileSystem& files,
                                                           const Paths& paths,
                                                           const std::string& db_path,
                                                           raft::Index index,
                                                           store::Options options);
-  // Destroyed before step() said true: what was made is removed.
+  // Destroyed before step() said kDone: what was made is removed.
   ~StoreImport();
   StoreImport(const StoreImport&) = delete;
   StoreImport& operator=(const StoreImport&) = delete;
 
-  // Some hundred KB; true when the staged store is in its place. An error says what in the file is
-  // not as it must be, or what the disk refused.
-  base::Result<bool> step();
+  // So much of the file is there now; all of it. Its name may have changed, not what it is.
+  void grow(std::uint64_t bytes);
+  void end();
+
+  enum class Step {
+    kMore,
+    kLater,  // not before more has come; never after end()
+    kDone,   // the staged store is in its place
+  };
+  // Some hundred KB. An error says what in the file is not as it must be, or what the disk refused.
+  base::Result<Step> step();
 
  private:
   StoreImport(env::FileSystem& files, const Paths& paths, std::unique_ptr<env::File> file,
-              const bolt::Database& database, raft::Index index, store::Options options);
+              raft::Index index, store::Options options);
+  base::Result<Step> open_database();
+  base::Result<Step> seek_place();
+  base::Result<Step> take_place();
   base::Result<> open_store();
-  base::Result<bool> next_bucket();
-  base::Result<bool> take_records();
-  base::Result<> take_changes(base::Bucket bucket);
-  base::Result<> take_meta();
+  base::Result<Step> next_bucket();
+  base::Result<Step> take_records();
+  base::Result<Step> take_changes();
   base::Result<> append(std::shared_ptr<base::Batch> batch);
   base::Result<> work();
-  base::Result<> complete();
+  base::Result<Step> complete();
   base::Error wrong(std::string_view expected) const;
 
   env::FileSystem& files_;
   const Paths paths_;
   const std::unique_ptr<env::File> file_;
-  const bolt::Database database_;
   const raft::Index index_;
   const store::Options options_;
-  raft::Term term_ = 0;  // of `index_`, from the file
+  bolt::Arrival arrival_;
+  std::uint64_t there_ = 0;  // of the file
+  std::optional<bolt::Database> database_;
+
+  // Of `index_`, from the file.
+  std::optional<raft::Index> found_index_;
+  raft::Term term_ = 0;
 
   std::unique_ptr<store::Store> store_;
   base::TimePoint now_{};               // its time: nothing here waits for a pace
   std::shared_ptr<base::Batch> small_;  // the small buckets
-  bolt::Cursor buckets_;
-  std::optional<bolt::Cursor> records_;  // of `key`, while that is read
+  std::optional<bolt::Cursor> buckets_;
+  // Of the bucket that is being read, and which that is: nullopt for `key`.
+  std::optional<bolt::Cursor> content_;
+  std::optional<base::Bucket> bucket_;
   bool has_keys_ = false;
   bool is_complete_ = false;
 };

@@ -38,12 +38,37 @@ std::string db_file(const Content& content) {
     for (const auto& [key, value] : keys) layout.add(key.size(), value.size());
   }
   bolt::Writer writer(layout.finish());
-  for (const auto& [name, keys] : content) {
-    writer.begin_bucket(name);
-    for (const auto& [key, value] : keys) writer.add(key, value);
-  }
+  const auto add_all = [&] {
+    for (const auto& [name, keys] : content) {
+      writer.begin_bucket(name);
+      for (const auto& [key, value] : keys) writer.add(key, value);
+    }
+  };
+  add_all();
+  CHECK(writer.end_front().ok());
+  add_all();
   CHECK(writer.finish().ok());
   return writer.take();
+}
+
+// To its end, the file growing by random pieces of `bytes` from `there` on where it has to wait; ""
+// or why not.
+std::string import_all(StoreImport& import, env::File& file, std::string_view bytes,
+                       std::uint64_t there, base::Random& random) {
+  for (;;) {
+    const auto step = import.step();
+    if (!step) return step.error().message();
+    if (*step == StoreImport::Step::kDone) return there == bytes.size() ? "" : "done too early";
+    if (*step == StoreImport::Step::kMore && !random.one_in(4)) continue;
+    if (there == bytes.size()) {
+      import.end();
+      continue;
+    }
+    const auto some = bytes.substr(there, 1 + random.below(20'000));
+    if (!file.write_at(there, some)) return "off";
+    there += some.size();
+    import.grow(there);
+  }
 }
 
 void put(Content& content, const std::string& key, std::int64_t revision, std::size_t value_bytes) {
@@ -96,14 +121,17 @@ class StagedStoreTest : public ::testing::Test {
     const Paths paths = Paths::of(config());
     const std::string path = env::join_path(paths.snap, "file");
     if (!disk.make_directories(paths.snap).ok()) return "off";
-    if (auto written = env::write_file(disk, path, db_file(content)); !written) return "off";
-    auto import = StoreImport::begin(disk, paths, path, kIndex, config().store);
-    if (!import) return import.error().message();
-    for (;;) {
-      const auto done = (*import)->step();
-      if (!done) return done.error().message();
-      if (*done) return "";
+    const std::string bytes = db_file(content);
+    // Now the whole file before it begins, now nothing of it.
+    for (const std::uint64_t there : {bytes.size(), std::size_t{0}}) {
+      if (!env::write_file(disk, path, std::string_view(bytes).substr(0, there))) return "off";
+      const auto file = disk.open(path, env::OpenMode::kReadWrite).value();
+      auto import = StoreImport::begin(disk, paths, path, kIndex, config().store);
+      if (!import) return import.error().message();
+      base::Random random(bytes.size());
+      if (auto why = import_all(**import, *file, bytes, there, random); !why.empty()) return why;
     }
+    return "";
   }
 
   Content content_;
@@ -199,24 +227,60 @@ std::uint64_t member_id() {
 
 // What a follower does with a db file, from its directory's first start on. False once the disk is
 // off. `by_file`: it dies before the file is staged, and left that to the start.
-bool receive(Disk& disk, const Content& content, bool by_file, Marks& marks) {
+// How the data gets to where a start finds it.
+enum class Way { kFile, kFileThenStage, kStageAsItComes };
+
+// What a DbSink does with it.
+bool stage_as_it_comes(Disk& disk, const Paths& paths, const std::string& bytes,
+                       const std::string& path) {
+  const std::string coming = env::join_path(paths.snap, fmt::format("tmp-{:016x}.db", kIndex));
+  auto file = disk.open(coming, env::OpenMode::kCreate);
+  if (!file) return false;
+  auto import = StoreImport::begin(disk, paths, coming, kIndex, config().store);
+  if (!import) return false;
+  for (std::uint64_t there = 0; there < bytes.size();) {
+    const auto some = std::string_view(bytes).substr(there, 10'000);
+    if (!(*file)->write_at(there, some).ok()) return false;
+    there += some.size();
+    (*import)->grow(there);
+    const auto step = (*import)->step();
+    if (!step.ok()) return false;
+    CHECK(*step != StoreImport::Step::kDone);
+  }
+  if (!disk.rename(coming, path).ok()) return false;
+  (*import)->end();
+  for (;;) {
+    const auto step = (*import)->step();
+    if (!step.ok()) return false;
+    if (*step == StoreImport::Step::kDone) return disk.remove(path).ok();
+  }
+}
+
+bool stage_whole(Disk& disk, const Paths& paths, const std::string& path) {
+  auto import = StoreImport::begin(disk, paths, path, kIndex, config().store);
+  if (!import) return false;
+  (*import)->end();
+  for (;;) {
+    const auto step = (*import)->step();
+    if (!step.ok()) return false;
+    if (*step == StoreImport::Step::kDone) return disk.remove(path).ok();
+  }
+}
+
+bool receive(Disk& disk, const Content& content, Way way, Marks& marks) {
   const Paths paths = Paths::of(config());
   {
     auto booted = member::boot(disk, config(), {}, 42);
     if (!booted) return false;
     wal::Snapshotter snapshotter(disk, paths.snap);
     const std::string path = snapshotter.database_path(kIndex);
-    if (!env::write_file(disk, path, db_file(content)).ok()) return false;
-    if (!disk.sync_directory(paths.snap).ok()) return false;
-    if (!by_file) {
-      auto import = StoreImport::begin(disk, paths, path, kIndex, config().store);
-      if (!import) return false;
-      for (;;) {
-        const auto done = (*import)->step();
-        if (!done) return false;
-        if (*done) break;
-      }
-      if (!disk.remove(path).ok()) return false;
+    const std::string bytes = db_file(content);
+    if (way == Way::kStageAsItComes) {
+      if (!stage_as_it_comes(disk, paths, bytes, path)) return false;
+    } else {
+      if (!env::write_file(disk, path, bytes).ok()) return false;
+      if (!disk.sync_directory(paths.snap).ok()) return false;
+      if (way == Way::kFileThenStage && !stage_whole(disk, paths, path)) return false;
     }
     booted->wal->append({.term = kTerm, .vote = 0, .commit = kIndex}, {});
     booted->wal->save_snapshot({.conf_state = {.voters = {booted->identity.member_id},
@@ -228,12 +292,12 @@ bool receive(Disk& disk, const Content& content, bool by_file, Marks& marks) {
     if (!booted->wal->flush_and_sync().ok()) return false;
     marks.recorded = true;
   }
-  if (!by_file && !install_staged(disk, paths, kIndex).ok()) return false;
+  if (way != Way::kFile && !install_staged(disk, paths, kIndex).ok()) return false;
   marks.installed = true;
   return true;
 }
 
-class StagedStoreCrash : public StagedStoreTest, public ::testing::WithParamInterface<bool> {
+class StagedStoreCrash : public StagedStoreTest, public ::testing::WithParamInterface<Way> {
  protected:
   StagedStoreCrash() {
     const std::uint64_t id = member_id();
@@ -279,11 +343,12 @@ TEST_P(StagedStoreCrash, AtEachStepLeavesTheOldStateOrTheNew) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(StageAndFile, StagedStoreCrash, ::testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Ways, StagedStoreCrash,
+                         ::testing::Values(Way::kFile, Way::kFileThenStage, Way::kStageAsItComes));
 
 TEST_F(StagedStoreTest, AStartWithNeitherStageNorFileIsRefused) {
   Marks marks;
-  ASSERT_TRUE(receive(disk_, content_, true, marks));
+  ASSERT_TRUE(receive(disk_, content_, Way::kFile, marks));
   wal::Snapshotter snapshotter(disk_, Paths::of(config()).snap);
   ASSERT_TRUE(disk_.remove(snapshotter.database_path(kIndex)).ok());
   const auto booted = member::boot(disk_, config(), {}, 42);
@@ -298,7 +363,7 @@ TEST_F(StagedStoreTest, AStartWithNeitherStageNorFileIsRefused) {
 TEST_F(StagedStoreTest, AFileThatCannotBeTakenIsNamed) {
   Marks marks;
   content_["key"]["x"] = "";
-  ASSERT_TRUE(receive(disk_, content_, true, marks));
+  ASSERT_TRUE(receive(disk_, content_, Way::kFile, marks));
   const auto booted = member::boot(disk_, config(), {}, 42);
   ASSERT_FALSE(booted.ok());
   EXPECT_THAT(booted.error().text, HasSubstr("/data/member/snap/00000000000003e8.snap.db: expected "

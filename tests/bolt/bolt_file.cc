@@ -1,8 +1,8 @@
 // Writes and reads bbolt files as text, for tests that hold them against bbolt itself.
 //
-//   bolt_file write FILE PAGE_BYTES    from lines "bucket NAME" and "put KEY VALUE", in hex
-//   bolt_file dump FILE                checks and prints "bucket NAME SEQUENCE", "put KEY VALUE"
-//   and "end"
+//   bolt_file write FILE PAGE_BYTES    from lines "bucket NAME" or "large NAME", and "put KEY
+//   VALUE", in hex bolt_file dump FILE                checks and prints "bucket NAME SEQUENCE",
+//   "put KEY VALUE" and "end"
 
 #include <fmt/format.h>
 
@@ -23,8 +23,12 @@ using tests::from_hex;
 using tests::to_hex;
 
 struct Line {
-  bool is_bucket = false;
-  std::string key, value;
+  std::string word, key, value;
+
+  bool is_put() const { return word == "put"; }
+  bolt::BucketKind kind() const {
+    return word == "large" ? bolt::BucketKind::kLarge : bolt::BucketKind::kSmall;
+  }
 };
 
 std::vector<Line> read_lines() {
@@ -32,25 +36,47 @@ std::vector<Line> read_lines() {
   for (std::string word, key, value; std::cin >> word >> key;) {
     value.clear();
     if (word == "put") std::cin >> value;
-    lines.push_back({word == "bucket", from_hex(key), from_hex(value)});
+    lines.push_back({word, from_hex(key), from_hex(value)});
   }
   return lines;
 }
 
-base::Result<> write(env::FileSystem& files, const std::string& path, std::uint32_t page_bytes) {
-  const std::vector<Line> lines = read_lines();
+bolt::Plan plan_of(const std::vector<Line>& lines, std::uint32_t page_bytes) {
   bolt::Layout layout(page_bytes);
   for (const Line& line : lines) {
-    line.is_bucket ? layout.begin_bucket(line.key.size())
-                   : layout.add(line.key.size(), line.value.size());
+    line.is_put() ? layout.add(line.key.size(), line.value.size())
+                  : layout.begin_bucket(line.key.size(), line.kind());
   }
-  const bolt::Plan plan = layout.finish();
-  bolt::Writer writer(plan);
-  std::string bytes;
+  return layout.finish();
+}
+
+void write_front(bolt::Writer& writer, const std::vector<Line>& lines) {
+  bool is_large = false;
   for (const Line& line : lines) {
-    line.is_bucket ? writer.begin_bucket(line.key) : writer.add(line.key, line.value);
-    bytes += writer.take();
+    if (!line.is_put()) {
+      is_large = line.kind() == bolt::BucketKind::kLarge;
+      writer.begin_bucket(line.key, line.kind());
+    } else if (is_large) {
+      writer.add_size(line.key, line.value.size());
+    } else {
+      writer.add(line.key, line.value);
+    }
   }
+}
+
+void write_leaves(bolt::Writer& writer, const std::vector<Line>& lines) {
+  for (const Line& line : lines) {
+    line.is_put() ? writer.add(line.key, line.value) : writer.begin_bucket(line.key, line.kind());
+  }
+}
+
+base::Result<> write(env::FileSystem& files, const std::string& path, std::uint32_t page_bytes) {
+  const std::vector<Line> lines = read_lines();
+  bolt::Writer writer(plan_of(lines, page_bytes));
+  write_front(writer, lines);
+  RETURN_IF_ERROR(writer.end_front());
+  std::string bytes = writer.take();
+  write_leaves(writer, lines);
   RETURN_IF_ERROR(writer.finish());
   return env::write_file(files, path, bytes + writer.take());
 }

@@ -73,7 +73,7 @@ func ourFile(tool, path string, random *rand.Rand) error {
 	}
 	var script strings.Builder
 	for _, name := range sorted(content) {
-		fmt.Fprintf(&script, "bucket %s\n", hexOf([]byte(name)))
+		fmt.Fprintf(&script, "%s %s\n", []string{"bucket", "large"}[random.Intn(2)], hexOf([]byte(name)))
 		for _, key := range sorted(content[name]) {
 			fmt.Fprintf(&script, "put %s %s\n", hexOf([]byte(key)), hexOf(content[name][key]))
 		}
