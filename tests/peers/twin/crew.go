@@ -300,7 +300,7 @@ func (x *execution) askBothAmid(a action, do func(*side) answer) [2]answer {
 }
 
 // startCrewSide is startSide for a cluster.
-func startCrewSide(ctx context.Context, o options, t twist, asked services) (*side, error) {
+func startCrewSide(ctx context.Context, o options, t *twist, asked services) (*side, error) {
 	dir, err := os.MkdirTemp("", "keelson-twin-")
 	if err != nil {
 		return nil, err

@@ -55,12 +55,17 @@ func main() {
 	flag.BoolVar(&o.verbose, "verbose", false, "print every request")
 	flag.BoolVar(&o.coverage, "coverage", false, "print how often each answer was seen")
 	flag.DurationVar(&o.shrinkFor, "shrink", 3*time.Minute, "time for shrinking a failing history; 0: none")
-	flag.StringVar(&o.fault, "fault", "", "spoil the subject's answers to see that it is found: more, version, hash, watch")
-	flag.StringVar(&o.services, "services", "", "ask these services only, space separated: KV Watch Lease Cluster Maintenance Auth; empty: all")
+	flag.StringVar(&o.fault, "fault", "",
+		"spoil the subject's answers, and succeed if that is found: "+strings.Join(faults, ", ")+", or all of them in turn")
+	flag.StringVar(&o.services, "services", "", "ask these services only, space separated: "+strings.Join(knownServices, " ")+"; empty: all")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "twin: %q is no flag\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := trial.Begin("twin", &o.subject, o.oracle, &o.seed)
 	defer stop()
-	code, err := twin(ctx, o)
+	code, err := o.all(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "twin:", err)
 		code = 2
@@ -68,7 +73,46 @@ func main() {
 	os.Exit(code)
 }
 
+// all plays the history once, or once with each fault.
+func (o options) all(ctx context.Context) (int, error) {
+	if o.fault == "" {
+		return twin(ctx, o)
+	}
+	wanted := []string{o.fault}
+	if o.fault == "all" {
+		wanted = faults
+	}
+	for _, fault := range wanted {
+		o.fault = fault
+		if code, err := twin(ctx, o); code != 0 || err != nil {
+			return code, err
+		}
+	}
+	return 0, nil
+}
+
+// judgeFault says whether what was spoiled was found.
+func judgeFault(fault *twist, found *Difference, steps int) (int, error) {
+	spoiled := fault.spoiled.Load()
+	switch {
+	case spoiled == 0 && found == nil:
+		return 2, fmt.Errorf("%d steps had no answer to spoil by fault %q: it takes more (-n)", steps, fault.fault)
+	case spoiled == 0:
+		fmt.Printf("twin: nothing was spoiled: the difference is a real one\n")
+		return 1, nil
+	case found == nil:
+		fmt.Printf("twin: fault %q spoiled %d answers, and the twin did not see it\n", fault.fault, spoiled)
+		return 1, nil
+	}
+	fmt.Printf("twin: fault %q was found, %d answers were spoiled\n", fault.fault, spoiled)
+	return 0, nil
+}
+
 func twin(ctx context.Context, o options) (int, error) {
+	fault, err := newTwist(o.fault)
+	if err != nil {
+		return 2, err
+	}
 	fmt.Printf("twin: seed %d, %d steps\n", o.seed, o.requests)
 	dice := rand.New(rand.NewPCG(o.seed, 0))
 	history := make([]uint64, o.requests)
@@ -78,7 +122,7 @@ func twin(ctx context.Context, o options) (int, error) {
 
 	start := time.Now()
 	reached := 0
-	x, found, err := o.run(ctx, func(x *execution) (int, func(int)) {
+	x, found, err := o.run(ctx, fault, func(x *execution) (int, func(int)) {
 		if o.verbose && x.crew == nil {
 			x.trace = func(text string) { fmt.Printf("%6d  %s\n", reached, text) }
 		}
@@ -110,20 +154,25 @@ func twin(ctx context.Context, o options) (int, error) {
 			fmt.Printf("%7d  %s\n", x.crew.count[text], text)
 		}
 	}
-	if found == nil {
+	if found == nil && fault == nil {
 		fmt.Printf("twin: no difference in %d requests of seed %d (revision %d, %.0f s)\n", len(x.done), o.seed,
 			x.revision, time.Since(start).Seconds())
 		return 0, nil
 	}
-	fmt.Printf("\nDIFFERENCE, seed %d, step %d of %d, request %d\n%v\n", o.seed, reached, o.requests, len(x.done), found)
-	if o.shrinkFor > 0 && o.members == 1 { // troubles come at their own moments: the story has to do
-		o.shrink(ctx, found, history[:reached+1])
+	if found != nil {
+		fmt.Printf("\nDIFFERENCE, seed %d, step %d of %d, request %d\n%v\n", o.seed, reached, o.requests, len(x.done), found)
+		if o.shrinkFor > 0 && o.members == 1 { // troubles come at their own moments: the story has to do
+			o.shrink(ctx, fault, found, history[:reached+1])
+		}
+	}
+	if fault != nil {
+		return judgeFault(fault, found, o.requests)
 	}
 	return 1, nil
 }
 
 // run starts two fresh servers and plays one history on them.
-func (o options) run(ctx context.Context, plan func(*execution) (int, func(int))) (*execution, *Difference, error) {
+func (o options) run(ctx context.Context, fault *twist, plan func(*execution) (int, func(int))) (*execution, *Difference, error) {
 	peer, err := server.FreePort()
 	if err != nil {
 		return nil, nil, err
@@ -137,11 +186,14 @@ func (o options) run(ctx context.Context, plan func(*execution) (int, func(int))
 		o.extra += " --heartbeat-interval=50 --election-timeout=500"
 		config.Args = strings.Fields(o.extra)
 	}
-	asked := newServices(o.services)
+	asked, err := newServices(o.services)
+	if err != nil {
+		return nil, nil, err
+	}
 	var sides [2]*side
 	var errs [2]error
 	var both sync.WaitGroup
-	twists := []twist{"", twist(o.fault)}
+	twists := []*twist{nil, fault}
 	for i, bin := range []string{o.oracle, o.subject} {
 		if i == 1 && o.members > 1 {
 			both.Go(func() { sides[i], errs[i] = startCrewSide(ctx, o, twists[i], asked) })

@@ -11,7 +11,7 @@ import (
 
 // shrink looks for a short history with the same kind of difference, each attempt on fresh servers: first
 // by leaving out steps, then by leaving out single requests, then by emptying fields of those that remain.
-func (o options) shrink(ctx context.Context, found *Difference, history []uint64) {
+func (o options) shrink(ctx context.Context, fault *twist, found *Difference, history []uint64) {
 	ctx, cancel := context.WithTimeout(ctx, o.shrinkFor)
 	defer cancel()
 	patience = 5 * time.Second
@@ -22,7 +22,7 @@ func (o options) shrink(ctx context.Context, found *Difference, history []uint64
 
 	fails := func(plan func(*execution) (int, func(int))) bool {
 		attempts++
-		x, again, err := o.run(ctx, plan)
+		x, again, err := o.run(ctx, fault, plan)
 		if err != nil || again == nil || again.kind != found.kind || ctx.Err() != nil {
 			return false
 		}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -44,20 +46,25 @@ type side struct {
 	cancel    context.CancelFunc
 	reference *watchStream         // sees every event of the store
 	streams   map[int]*watchStream // by the number the history gives them
-	twist     twist
+	twist     *twist
 	asked     services
 }
 
 // services says which services the history may ask; empty: all.
 type services map[string]bool
 
-func newServices(names string) services {
+func newServices(names string) (services, error) {
 	asked := services{}
 	for _, name := range strings.Fields(names) {
+		if !slices.Contains(knownServices, name) {
+			return nil, fmt.Errorf("there is no service %q: %s", name, strings.Join(knownServices, ", "))
+		}
 		asked[name] = true
 	}
-	return asked
+	return asked, nil
 }
+
+var knownServices = []string{"KV", "Watch", "Lease", "Cluster", "Maintenance", "Auth"}
 
 func (s services) has(name string) bool { return len(s) == 0 || s[name] }
 
@@ -70,7 +77,7 @@ type answer struct {
 func (a answer) ok() bool { return a.status.Code() == 0 }
 
 // startSide starts a server on a new directory and waits until it has settled.
-func startSide(ctx context.Context, config server.Config, t twist, asked services) (*side, error) {
+func startSide(ctx context.Context, config server.Config, t *twist, asked services) (*side, error) {
 	dir, err := os.MkdirTemp("", "keelson-twin-")
 	if err != nil {
 		return nil, err
@@ -314,20 +321,46 @@ func (s *side) settle() error {
 	}
 }
 
-// twist spoils the answers of the subject on purpose, to show that the twin sees it.
-type twist string
+// twist spoils the answers of the subject on purpose, to show that the twin sees it. Nil spoils nothing.
+type twist struct {
+	fault   string
+	spoiled atomic.Int64 // answers so far
+}
 
-func (t twist) answer(a answer) answer {
+var faults = []string{"more", "version", "hash", "watch"}
+
+// newTwist is nil for no fault.
+func newTwist(fault string) (*twist, error) {
+	if fault == "" {
+		return nil, nil
+	}
+	if !slices.Contains(faults, fault) {
+		return nil, fmt.Errorf("there is no fault %q: %s, or all of them one after the other by \"all\"", fault,
+			strings.Join(faults, ", "))
+	}
+	return &twist{fault: fault}, nil
+}
+
+// is says whether this is what is to be spoiled now, and counts that it is.
+func (t *twist) is(fault string, here bool) bool {
+	if t == nil || t.fault != fault || !here {
+		return false
+	}
+	t.spoiled.Add(1)
+	return true
+}
+
+func (t *twist) answer(a answer) answer {
 	switch m := a.message.(type) {
 	case *pb.RangeResponse:
-		if t == "more" && m.More {
+		if t.is("more", m.More) {
 			m.More = false
 		}
-		if t == "version" && len(m.Kvs) > 2 && m.Kvs[1].Version > 2 {
+		if t.is("version", len(m.Kvs) > 2 && m.Kvs[1].Version > 2) {
 			m.Kvs[1].Version++
 		}
 	case *pb.HashKVResponse:
-		if t == "hash" && m.CompactRevision > 5 {
+		if t.is("hash", m.CompactRevision > 5) {
 			m.Hash++
 		}
 	}

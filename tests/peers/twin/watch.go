@@ -20,7 +20,7 @@ import (
 type watchStream struct {
 	client pb.Watch_WatchClient
 	cancel context.CancelFunc
-	twist  twist
+	twist  *twist
 	told   func(proto.Message)
 
 	mu          sync.Mutex
@@ -140,7 +140,7 @@ func (w *watchStream) takeEvents(log *eventLog, r *pb.WatchResponse) {
 			w.breaks("revision %d torn or repeated on watch id %d, after %d", first, r.WatchId, last)
 		}
 	}
-	if w.twist == "watch" && len(log.events) > 3 && r.Events[0].Kv.Version == 2 {
+	if w.twist.is("watch", len(log.events) > 3 && r.Events[0].Kv.Version == 2) {
 		return
 	}
 	log.events = append(log.events, r.Events...)

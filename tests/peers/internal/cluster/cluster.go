@@ -22,7 +22,7 @@ import (
 	"keelson.dev/tests/peers/internal/server"
 )
 
-// Patience bounds every wait for a fact. It is no measure of speed: a machine may be busy.
+// Patience bounds every wait for a fact, in running time. It is no measure of speed: a machine may be busy.
 const Patience = 90 * time.Second
 
 // Member is one member, running or not. Its files stay from start to start.
@@ -179,16 +179,19 @@ func (m *Member) AwaitEnd(ctx context.Context) error {
 	m.mu.Lock()
 	command, exited := m.command, m.exited
 	m.mu.Unlock()
+	patience, cancel := WithRunningTime(ctx, Patience)
+	defer cancel()
 	select {
 	case <-exited:
 		if code := command.ProcessState.ExitCode(); code != 0 {
 			return fmt.Errorf("%s ended with %d\n%s", m.Name, code, m.LogTail(15))
 		}
 		return nil
-	case <-time.After(Patience):
+	case <-patience.Done():
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return fmt.Errorf("%s does not end\n%s", m.Name, m.LogTail(15))
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -315,9 +318,34 @@ type Never struct{ Err error }
 
 func (n Never) Error() string { return n.Err.Error() }
 
+// WithRunningTime is a context that ends after so much time in which this program ran: while it is stopped, as a whole
+// machine may be, its members are too, and nobody has waited for them.
+func WithRunningTime(ctx context.Context, within time.Duration) (context.Context, context.CancelFunc) {
+	const step = 100 * time.Millisecond
+	ticker := time.NewTicker(step) // which drops the ticks that nobody took
+	ctx, cancel := afterTicks(ctx, int(within/step), ticker.C)
+	context.AfterFunc(ctx, ticker.Stop)
+	return ctx, cancel
+}
+
+func afterTicks(ctx context.Context, count int, ticks <-chan time.Time) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		for range count {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks:
+			}
+		}
+		cancel(context.DeadlineExceeded)
+	}()
+	return ctx, func() { cancel(context.Canceled) }
+}
+
 // Until tries until there is no error, for as long as Patience.
 func Until(ctx context.Context, what string, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+	ctx, cancel := WithRunningTime(ctx, Patience)
 	defer cancel()
 	for {
 		err := try(ctx)

@@ -150,9 +150,8 @@ func (l *Log) Slowest() int64 {
 	return slowest
 }
 
-// AwaitAll waits until every follower has been told of everything up to the revision.
-func (l *Log) AwaitAll(ctx context.Context, revision int64, within time.Duration) error {
-	deadline := time.Now().Add(within)
+// AwaitAll waits until every follower has been told of everything up to the revision, or the context ends.
+func (l *Log) AwaitAll(ctx context.Context, revision int64) error {
 	for {
 		if err := l.Broken(); err != nil {
 			return err
@@ -160,7 +159,7 @@ func (l *Log) AwaitAll(ctx context.Context, revision int64, within time.Duration
 		if l.Slowest() >= revision {
 			return nil
 		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			text := ""

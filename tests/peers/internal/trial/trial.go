@@ -20,8 +20,14 @@ import (
 	"keelson.dev/tests/peers/internal/history"
 )
 
-// Oracle is the etcd that lies beside this program.
-func Oracle() string { return filepath.Join(filepath.Dir(os.Args[0]), "etcd") }
+// Oracle is the etcd that lies beside this program, however it was called.
+func Oracle() string {
+	program, err := os.Executable()
+	if err != nil {
+		program = os.Args[0]
+	}
+	return filepath.Join(filepath.Dir(program), "etcd")
+}
 
 // Begin fills in what no flag has said: etcd itself as what is tested, a new seed. The context ends when the test is
 // told to.
@@ -133,7 +139,9 @@ func sameState(ctx context.Context, log *history.Log, m *cluster.Member) (int64,
 	if err != nil {
 		return 0, err
 	}
-	if err := log.AwaitAll(ctx, all.Header.Revision, cluster.Patience); err != nil {
+	ctx, cancel := cluster.WithRunningTime(ctx, cluster.Patience)
+	defer cancel()
+	if err := log.AwaitAll(ctx, all.Header.Revision); err != nil {
 		return 0, err
 	}
 	if err := log.SameState(all.Kvs); err != nil {
