@@ -106,7 +106,7 @@ base::Result<void, BootError> write_bootstrap_entries(
 }
 
 base::Result<std::vector<membership::Member>, BootError> first_members(const Config& config) {
-  RETURN_IF_ERROR(check_first_start(config));
+  RETURN_IF_ERROR(check_first_start(config, config.resolved_hosts));
   if (!config.new_cluster) {
     CHECK_MSG(config.running.has_value(), "nobody has asked the running cluster");
     return config.running->members;
@@ -491,12 +491,14 @@ store::Options store_options(const Config& config, base::WallTime now, std::uint
   return options;
 }
 
-base::Result<void, BootError> check_first_start(const Config& config) {
+base::Result<void, BootError> check_first_start(const Config& config,
+                                                const membership::ResolvedHosts& resolved) {
   const auto checked =
       config.new_cluster
           ? membership::check_bootstrap({.name = config.name,
                                          .advertised_peer_urls = config.advertise_peer_urls,
-                                         .cluster = config.initial_cluster})
+                                         .cluster = config.initial_cluster,
+                                         .resolved = resolved})
           : membership::check_join({.name = config.name, .cluster = config.initial_cluster});
   if (!checked) return fail(error(checked.error().text));
   return {};

@@ -31,6 +31,7 @@
 #include "env/file.h"
 #include "member/config.h"
 #include "member/shared.h"
+#include "membership/resolved_urls.h"
 #include "raft/types.h"
 #include "store/store.h"
 #include "wal/wal.h"
@@ -63,8 +64,9 @@ struct Paths {
 };
 
 // Whether --initial-cluster and the rest fit a member that has no log yet: what can be said without
-// asking anybody.
-base::Result<void, BootError> check_first_start(const Config& config);
+// asking anybody but DNS, whose answers are given.
+base::Result<void, BootError> check_first_start(const Config& config,
+                                                const membership::ResolvedHosts& resolved);
 
 // Of the store of this member. `chance` seeds its id if it is made new; the log has all entries
 // above `replay_from`.

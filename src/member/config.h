@@ -52,8 +52,9 @@ struct Config {
   std::string initial_cluster_token = "etcd-cluster";
   bool new_cluster = true;  // --initial-cluster-state
   bool force_new_cluster = false;
-  // Of --initial-cluster-state=existing, for the first start: what Joining found.
-  std::optional<RunningCluster> running;
+  // For the first start: what Joining found.
+  std::optional<RunningCluster> running;     // of --initial-cluster-state=existing
+  membership::ResolvedHosts resolved_hosts;  // where advertised and listed URLs differ
   membership::Urls advertise_peer_urls;
   std::vector<std::string> advertise_client_urls;
 

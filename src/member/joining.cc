@@ -29,9 +29,11 @@ std::vector<std::string> urls_of_others(const Config& config) {
 
 }  // namespace
 
-Joining::Joining(env::Lane& lane, peer::Connector& connector, const Config& config, Done done)
+Joining::Joining(env::Lane& lane, peer::Connector& connector, env::Resolver& resolver,
+                 const Config& config, Done done)
     : lane_(lane),
       connector_(connector),
+      resolver_(resolver),
       config_(config),
       done_(std::move(done)),
       urls_(urls_of_others(config)) {
@@ -39,7 +41,19 @@ Joining::Joining(env::Lane& lane, peer::Connector& connector, const Config& conf
 }
 
 void Joining::begin() {
-  if (const auto checked = check_first_start(config_); !checked)
+  if (!config_.new_cluster) return check();
+  const auto urls = membership::urls_to_resolve(config_.name, config_.advertise_peer_urls,
+                                                config_.initial_cluster);
+  if (urls.empty()) return check();
+  lookup_ = std::make_unique<HostLookup>(lane_, resolver_, urls,
+                                         [this](membership::ResolvedHosts resolved) {
+                                           resolved_hosts_ = std::move(resolved);
+                                           check();
+                                         });
+}
+
+void Joining::check() {
+  if (const auto checked = check_first_start(config_, resolved_hosts_); !checked)
     return refuse(checked.error().text);
   ask_next_members();
 }
@@ -74,7 +88,7 @@ void Joining::ask_next_members() {
 }
 
 void Joining::on_members(std::string_view url, const peer::Answered& answered) {
-  const auto members = membership::parse_members(answered.body);
+  auto members = membership::parse_members(answered.body);
   const auto id = answered.headers.find(peer::kClusterId);
   const auto cluster_id = id ? membership::parse_id(*id) : std::nullopt;
   if (!members || members->empty() || !cluster_id) {
@@ -83,7 +97,7 @@ void Joining::on_members(std::string_view url, const peer::Answered& answered) {
   }
   if (config_.new_cluster) return check_new(*members);
   running_.id = *cluster_id;
-  match(*members);
+  match(*std::move(members));
 }
 
 void Joining::check_new(const std::vector<membership::Member>& members) {
@@ -102,8 +116,19 @@ void Joining::check_new(const std::vector<membership::Member>& members) {
   finish(std::nullopt);
 }
 
-void Joining::match(const std::vector<membership::Member>& members) {
-  auto matched = membership::match_existing(config_.initial_cluster, members);
+void Joining::match(std::vector<membership::Member> members) {
+  const auto urls = membership::urls_to_resolve(config_.initial_cluster, members);
+  if (urls.empty()) return take_over(members, {});
+  lookup_ = std::make_unique<HostLookup>(
+      lane_, resolver_, urls,
+      [this, members = std::move(members)](const membership::ResolvedHosts& resolved) {
+        take_over(members, resolved);
+      });
+}
+
+void Joining::take_over(const std::vector<membership::Member>& members,
+                        const membership::ResolvedHosts& resolved) {
+  auto matched = membership::match_existing(config_.initial_cluster, members, resolved);
   if (!matched) {
     return refuse(fmt::format("error validating peerURLs {}: {}", membership::members_json(members),
                               matched.error().text));
@@ -162,10 +187,13 @@ void Joining::judge_versions() {
   finish(std::move(running_));
 }
 
-void Joining::refuse(std::string why) { finish(base::fail(BootError{std::move(why)})); }
+void Joining::refuse(std::string why) {
+  std::exchange(done_, {})(base::fail(BootError{std::move(why)}));
+}
 
-void Joining::finish(base::Result<std::optional<RunningCluster>, BootError> result) {
-  std::exchange(done_, {})(std::move(result));
+void Joining::finish(std::optional<RunningCluster> running) {
+  std::exchange(done_, {})(
+      Joined{.running = std::move(running), .resolved_hosts = std::move(resolved_hosts_)});
 }
 
 }  // namespace keelson::member

@@ -7,6 +7,7 @@
 
 #include <map>
 
+#include "env/simulated/resolver.h"
 #include "env/simulated/world.h"
 #include "http/server.h"
 #include "membership/bootstrap.h"
@@ -80,15 +81,16 @@ class JoiningTest : public ::testing::Test {
     std::unique_ptr<Joining> joining;
     lane.post([&] {
       joining = std::make_unique<Joining>(
-          lane, *connector, config_,
-          [&](base::Result<std::optional<RunningCluster>, BootError> result) {
+          lane, *connector, resolver_, config_,
+          [&](base::Result<Joining::Joined, BootError> result) {
             if (!result) {
               outcome = result.error().text;
-            } else if (!*result) {
+            } else if (!result->running) {
+              EXPECT_TRUE(check_first_start(config_, result->resolved_hosts)) << "boot looks again";
               outcome = "new";
             } else {
-              outcome = fmt::format("cluster {:x}", (*result)->id);
-              for (const auto& member : (*result)->members) {
+              outcome = fmt::format("cluster {:x}", result->running->id);
+              for (const auto& member : result->running->members) {
                 outcome += fmt::format(" {}={}", member.name, member.id);
               }
             }
@@ -100,7 +102,15 @@ class JoiningTest : public ::testing::Test {
     return outcome;
   }
 
+  // How long `call` takes, in seconds.
+  double time_of(const std::function<void()>& call) {
+    const auto start = world_.now();
+    call();
+    return std::chrono::duration<double>(world_.now() - start).count();
+  }
+
   env::simulated::World world_{1};
+  env::simulated::SimulatedResolver resolver_;
   Config config_;
   Port n1_, n2_;
 };
@@ -118,6 +128,65 @@ TEST_F(JoiningTest, TheNextIsAskedWhereOneDoesNotAnswer) {
   EXPECT_EQ(join(),
             "cannot fetch cluster info from peer urls: could not retrieve cluster information from "
             "the given URLs");
+}
+
+TEST_F(JoiningTest, AFounderMayAdvertiseItsAddressAndListItsName) {
+  config_.new_cluster = true;
+  n1_.answers.clear();
+  n2_.answers.clear();
+  config_.advertise_peer_urls = *membership::parse_url_list("http://10.0.0.3:2380");
+  resolver_.set("n3", {"10.0.0.3", "10.0.0.4"});
+  EXPECT_EQ(join(), "new");
+  EXPECT_EQ(resolver_.asked("n3"), 1);
+  EXPECT_EQ(resolver_.asked("n1"), 0) << "its own name only";
+
+  resolver_.set("n3", {"fd00::3"});
+  config_.advertise_peer_urls = *membership::parse_url_list("http://[fd00:0::3]:2380");
+  EXPECT_EQ(join(), "new");
+
+  resolver_.set("n3", {"10.0.0.4"});
+  EXPECT_EQ(join(),
+            "--initial-cluster has n3=http://n3:2380 but missing from "
+            "--initial-advertise-peer-urls=http://[fd00:0::3]:2380 "
+            "(resolved urls: \"http://[fd00:0::3]:2380\" != \"http://10.0.0.4:2380\")");
+}
+
+TEST_F(JoiningTest, NamesMayComeLateButNotTooLate) {
+  config_.new_cluster = true;
+  config_.advertise_peer_urls = *membership::parse_url_list("http://10.0.0.3:2380");
+  const double never = time_of([&] {
+    EXPECT_EQ(join(),
+              "--initial-cluster has n3=http://n3:2380 but missing from "
+              "--initial-advertise-peer-urls=http://10.0.0.3:2380 (failed to resolve "
+              "\"http://n3:2380\" (lookup n3: No such device or address))");
+  });
+  EXPECT_GE(never, 30);
+  EXPECT_LE(never, 31);
+  env::Lane& lane = world_.host("n3").lane("dns");
+  lane.post(
+      [&] { lane.after(base::Milliseconds(4'500), [&] { resolver_.set("n3", {"10.0.0.3"}); }); });
+  const double late = time_of([&] { EXPECT_EQ(join(), "new"); });
+  EXPECT_GE(late, 4.5);
+  EXPECT_LE(late, 6);
+}
+
+TEST_F(JoiningTest, WhoJoinsMayListNamesWhereOthersHaveAddresses) {
+  for (Port* port : {&n1_, &n2_}) {
+    port->answers["/members"] = R"([{"id":1,"peerURLs":["http://n1:2380"],"name":"n1"},)"
+                                R"({"id":2,"peerURLs":["http://10.0.0.2:2380"],"name":"n2"},)"
+                                R"({"id":3,"peerURLs":["http://10.0.0.3:2380"]}])";
+  }
+  resolver_.set("n2", {"10.0.0.2"});
+  resolver_.set("n3", {"10.0.0.3"});
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
+  EXPECT_EQ(resolver_.asked("n1"), 0) << "its texts are equal: it may be gone";
+  resolver_.set("n3", {});
+  const double waited = time_of([&] {
+    EXPECT_THAT(join(), HasSubstr("PeerURLs: no match found for existing member (3, "
+                                  "[http://10.0.0.3:2380]), last resolver error (failed to "
+                                  "resolve \"http://n3:2380\" (lookup n3: "));
+  });
+  EXPECT_GE(waited, 30);
 }
 
 TEST_F(JoiningTest, MembersMustMatchOneToOne) {

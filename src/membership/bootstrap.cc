@@ -43,45 +43,13 @@ std::vector<std::string> missing_from(const Urls& all, const Urls& others) {
   return {missing.begin(), missing.end()};
 }
 
-std::string counts_differ(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  return fmt::format("len({}) != len({})", base::quote(a), base::quote(b));
-}
-
-// Nothing that DNS could say.
-bool is_resolved(const Url& url) {
-  const std::string host = url.hostname();
-  return url.scheme.starts_with("unix") || host == "localhost" ||
-         host.find(':') != std::string::npos ||
-         host.find_first_not_of("0123456789.") == std::string::npos;
-}
-
-// Why lists of one length are not equal. `given`: what whoever asked DNS says.
-std::string cause_of(const std::vector<std::string>& advertised,
-                     const std::vector<std::string>& listed, std::string_view given) {
-  for (std::size_t i = 0; i < advertised.size(); i++) {
-    const auto a = parse_url(advertised[i]), b = parse_url(listed[i]);
-    if (!a || !b || !is_resolved(*a) || !is_resolved(*b)) break;
-    if (equal_urls({*a}, {*b})) continue;
-    return fmt::format("resolved urls: {} != {}", base::quote(advertised[i]),
-                       base::quote(listed[i]));
-  }
-  return std::string(given);
-}
-
 base::Result<void, ConfigError> check_advertised(const BootstrapCheck& check) {
   const Urls& listed = check.cluster.find(check.name)->second;
   const Urls& advertised = check.advertised_peer_urls;
-  if (equal_urls(advertised, listed)) return {};
-  const bool same_count = advertised.size() == listed.size();
-  if (check.resolved && same_count) return {};
-
+  const auto cause = why_unequal(advertised, listed, check.resolved);
+  if (!cause) return {};
   auto advertised_texts = to_texts(advertised);
   std::sort(advertised_texts.begin(), advertised_texts.end());
-  auto listed_texts = to_texts(listed);
-  std::sort(listed_texts.begin(), listed_texts.end());
-  const std::string cause = same_count
-                                ? cause_of(advertised_texts, listed_texts, check.resolve_error)
-                                : counts_differ(advertised_texts, listed_texts);
   const std::string advertised_text = fmt::format("{}", fmt::join(advertised_texts, ","));
   const std::string as_cluster = to_text(InitialCluster{{std::string(check.name), advertised}});
 
@@ -90,7 +58,7 @@ base::Result<void, ConfigError> check_advertised(const BootstrapCheck& check) {
     for (std::string& url : missing) url = fmt::format("{}={}", check.name, url);
     return bad(fmt::format(
         "--initial-cluster has {} but missing from --initial-advertise-peer-urls={} ({})",
-        fmt::join(missing, ","), advertised_text, cause));
+        fmt::join(missing, ","), advertised_text, *cause));
   }
   missing = missing_from(advertised, listed);
   if (!missing.empty()) {
@@ -99,8 +67,46 @@ base::Result<void, ConfigError> check_advertised(const BootstrapCheck& check) {
                     fmt::join(missing, ","), as_cluster));
   }
   return bad(fmt::format("failed to resolve {} to match --initial-cluster={} ({})", advertised_text,
-                         as_cluster, cause));
+                         as_cluster, *cause));
 }
+
+std::string no_match(const Member& known, std::string_view cause) {
+  return fmt::format(
+      "PeerURLs: no match found for existing member ({}, [{}]), last resolver error ({})",
+      id_text(known.id), fmt::join(known.peer_urls, " "), cause);
+}
+
+// Which name of --initial-cluster each member of a running cluster is listed under, one to one.
+struct Pairing {
+  std::vector<Urls> urls;          // of each member
+  std::vector<std::string> names;  // of each member; empty: not known yet
+
+  // As far as their texts tell.
+  static base::Result<Pairing, ConfigError> by_text(const InitialCluster& cluster,
+                                                    const std::vector<Member>& existing) {
+    Pairing pairing;
+    for (const Member& known : existing) {
+      auto urls = parse_urls(known.peer_urls);
+      if (!urls) return bad(no_match(known, urls.error().text));
+      pairing.urls.push_back(*std::move(urls));
+    }
+    pairing.names.resize(existing.size());
+    for (std::size_t i = 0; i < existing.size(); i++) pairing.find(i, cluster, equal_urls);
+    return pairing;
+  }
+
+  bool taken(std::string_view name) const { return std::ranges::find(names, name) != names.end(); }
+
+  // Of member `i`, among the names that are left.
+  bool find(std::size_t i, const InitialCluster& cluster, const auto& equal) {
+    const auto match = std::ranges::find_if(cluster, [&](const auto& listed) {
+      return !taken(listed.first) && equal(urls[i], listed.second);
+    });
+    if (match == cluster.end()) return false;
+    names[i] = match->first;
+    return true;
+  }
+};
 
 }  // namespace
 
@@ -170,31 +176,46 @@ base::Result<std::vector<Member>, ConfigError> initial_members(const InitialClus
   return members;
 }
 
-base::Result<std::vector<Member>, ConfigError> match_existing(const InitialCluster& cluster,
-                                                              const std::vector<Member>& existing) {
-  if (existing.size() != cluster.size()) return bad("member count is unequal");
-  std::vector<Member> members;
-  std::set<std::string> taken;
-  for (const Member& known : existing) {
-    std::string cause = "<nil>";
-    const auto urls = parse_urls(known.peer_urls);
-    const auto match = std::find_if(cluster.begin(), cluster.end(), [&](const auto& listed) {
-      if (taken.contains(listed.first)) return false;
-      const auto texts = to_texts(listed.second);
-      if (texts.size() != known.peer_urls.size()) cause = counts_differ(known.peer_urls, texts);
-      return urls.ok() && equal_urls(*urls, listed.second);
-    });
-    if (match == cluster.end()) {
-      return bad(fmt::format(
-          "PeerURLs: no match found for existing member ({}, [{}]), last resolver error ({})",
-          id_text(known.id), fmt::join(known.peer_urls, " "),
-          urls.ok() ? cause : urls.error().text));
+Urls urls_to_resolve(std::string_view name, const Urls& advertised_peer_urls,
+                     const InitialCluster& cluster) {
+  const auto listed = cluster.find(name);
+  return listed == cluster.end() ? Urls() : urls_to_resolve(advertised_peer_urls, listed->second);
+}
+
+Urls urls_to_resolve(const InitialCluster& cluster, const std::vector<Member>& existing) {
+  const auto pairing = Pairing::by_text(cluster, existing);
+  Urls result;
+  if (!pairing) return result;
+  for (std::size_t i = 0; i < existing.size(); i++) {
+    if (!pairing->names[i].empty()) continue;
+    for (const auto& [name, listed] : cluster) {
+      if (pairing->taken(name)) continue;
+      std::ranges::move(urls_to_resolve(pairing->urls[i], listed), std::back_inserter(result));
     }
-    taken.insert(match->first);
-    members.push_back({.id = known.id,
-                       .peer_urls = to_texts(match->second),
-                       .is_learner = known.is_learner,
-                       .name = match->first,
+  }
+  return result;
+}
+
+base::Result<std::vector<Member>, ConfigError> match_existing(const InitialCluster& cluster,
+                                                              const std::vector<Member>& existing,
+                                                              const ResolvedHosts& resolved) {
+  if (existing.size() != cluster.size()) return bad("member count is unequal");
+  ASSIGN_OR_RETURN(Pairing pairing, Pairing::by_text(cluster, existing));
+  std::vector<Member> members;
+  for (std::size_t i = 0; i < existing.size(); i++) {
+    std::string cause = "<nil>";
+    const auto equals = [&](const Urls& urls, const Urls& listed) {
+      const auto why = why_unequal(urls, listed, resolved);
+      if (why) cause = *why;
+      return !why;
+    };
+    if (pairing.names[i].empty() && !pairing.find(i, cluster, equals)) {
+      return bad(no_match(existing[i], cause));
+    }
+    members.push_back({.id = existing[i].id,
+                       .peer_urls = to_texts(cluster.find(pairing.names[i])->second),
+                       .is_learner = existing[i].is_learner,
+                       .name = pairing.names[i],
                        .client_urls = {}});
   }
   std::sort(members.begin(), members.end(),

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "membership/cluster.h"
 #include "membership/member.h"
+#include "membership/resolved_urls.h"
 #include "membership/urls.h"
 
 namespace keelson::membership {
@@ -23,16 +24,17 @@ base::Result<InitialCluster, ConfigError> parse_initial_cluster(std::string_view
 std::string to_text(const InitialCluster& cluster);
 
 // Checks of a static start of `name`, in etcd's order: the local name is in it, the advertised peer
-// URLs are those under that name (DNS excepted: `resolved` says that the caller found them equal by
-// resolving), no URL twice, not empty.
+// URLs are those under that name, no URL twice, not empty.
 struct BootstrapCheck {
   std::string_view name;
   const Urls& advertised_peer_urls;
   const InitialCluster& cluster;
-  bool resolved = false;
-  std::string_view resolve_error = "<nil>";  // why resolving did not help, for the text
+  const ResolvedHosts& resolved;  // of urls_to_resolve(name, ...)
 };
 base::Result<void, ConfigError> check_bootstrap(const BootstrapCheck& check);
+// What DNS must be asked about first.
+Urls urls_to_resolve(std::string_view name, const Urls& advertised_peer_urls,
+                     const InitialCluster& cluster);
 // Checks before joining a running cluster: local name, duplicates, no discovery.
 struct JoinCheck {
   std::string_view name;
@@ -47,9 +49,13 @@ base::Result<std::vector<Member>, ConfigError> initial_members(const InitialClus
 
 // Takes over the ids of a running cluster for the members listed in --initial-cluster, by peer
 // URLs. The members of the cluster, named as listed here; an error if the two do not match one to
-// one.
+// one. `resolved`: of urls_to_resolve(cluster, existing).
 base::Result<std::vector<Member>, ConfigError> match_existing(const InitialCluster& cluster,
-                                                              const std::vector<Member>& existing);
+                                                              const std::vector<Member>& existing,
+                                                              const ResolvedHosts& resolved);
+// What DNS must be asked about first: all hosts of members on either side that have no equal on the
+// other as they are. (etcd asks about others too, on its way, and waits for dead names in vain.)
+Urls urls_to_resolve(const InitialCluster& cluster, const std::vector<Member>& existing);
 
 // The conf changes of a new cluster, to be entries 1..n of term 1: AddNode in ascending order of
 // id.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "env/simulated/resolver.h"
 #include "member/joining.h"
 #include "peer/connector.h"
 
@@ -141,20 +142,21 @@ void Node::renew() {
 }
 
 std::string Node::ask_others() {
-  using Asked = base::Result<std::optional<member::RunningCluster>, member::BootError>;
+  using Asked = base::Result<member::Joining::Joined, member::BootError>;
   std::optional<Asked> asked;
   std::unique_ptr<member::Joining> joining;
   const auto connector = peer::make_plain_connector(host_.network());
+  env::simulated::SimulatedResolver resolver;  // all URLs are given in the same words
   env::Lane& lane = host_.lane("io0");
   lane.post([&] {
-    joining = std::make_unique<member::Joining>(lane, *connector, options_.config,
+    joining = std::make_unique<member::Joining>(lane, *connector, resolver, options_.config,
                                                 [&](Asked result) { asked = std::move(result); });
   });
   world_.run_until([&] { return asked || !host_.is_alive(); }, base::Seconds(120));
   CHECK(asked || !host_.is_alive());
   if (!asked) return "killed";
   if (!*asked) return asked->error().text;
-  options_.config.running = **std::move(asked);
+  options_.config.running = std::move((*asked)->running);
   return "";
 }
 

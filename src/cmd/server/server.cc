@@ -62,7 +62,8 @@ http::ServerOptions for_peers(http::ServerOptions options) {
 // what asks.
 template <class T, class Asking>
 base::Result<T, std::string> ask_others(
-    std::function<std::unique_ptr<Asking>(env::Lane&, peer::Connector&, typename Asking::Done)>
+    std::function<std::unique_ptr<Asking>(env::posix::Runtime&, env::Lane&, peer::Connector&,
+                                          typename Asking::Done)>
         begin) {
   std::promise<base::Result<T, member::BootError>> promise;
   env::posix::Runtime runtime({{.lane = "ask", .thread = "ask"}});
@@ -71,7 +72,8 @@ base::Result<T, std::string> ask_others(
   std::unique_ptr<Asking> asking;
   runtime.start();
   lane.post([&] {
-    asking = begin(lane, *connector, [&](auto result) { promise.set_value(std::move(result)); });
+    asking = begin(runtime, lane, *connector,
+                   [&](auto result) { promise.set_value(std::move(result)); });
   });
   auto result = promise.get_future().get();
   runtime.stop();
@@ -209,15 +211,18 @@ base::Result<void, std::string> Server::boot(bool initialized) {
   env::log_info("bootstrapping cluster");
   member::Config config = config_.member;
   if (!initialized) {
-    auto asked = ask_others<std::optional<member::RunningCluster>, member::Joining>(
-        [&config](env::Lane& lane, peer::Connector& connector, member::Joining::Done done) {
-          return std::make_unique<member::Joining>(lane, connector, config, std::move(done));
+    auto asked = ask_others<member::Joining::Joined, member::Joining>(
+        [&config](env::posix::Runtime& runtime, env::Lane& lane, peer::Connector& connector,
+                  member::Joining::Done done) {
+          return std::make_unique<member::Joining>(lane, connector, runtime.resolver(), config,
+                                                   std::move(done));
         });
     if (!asked) {
       env::log_error("bootstrap failed", {{"error", asked.error()}});
       return fail(asked.error());
     }
-    config.running = *std::move(asked);
+    config.running = std::move(asked->running);
+    config.resolved_hosts = std::move(asked->resolved_hosts);
   }
   auto member = member::Member::make(std::move(config), runtime_.file_system(), runtime_.clock(),
                                      runtime_.network(), lanes_, std::random_device{}());
@@ -246,7 +251,8 @@ base::Result<void, std::string> Server::boot(bool initialized) {
 
 base::Result<void, std::string> Server::check_initially() {
   auto checked = ask_others<void, member::InitialCheck>(
-      [this](env::Lane& lane, peer::Connector& connector, member::InitialCheck::Done done) {
+      [this](env::posix::Runtime&, env::Lane& lane, peer::Connector& connector,
+             member::InitialCheck::Done done) {
         return std::make_unique<member::InitialCheck>(
             lane, connector,
             member::InitialCheck::Start{.identity = member_->identity(),

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
 #include <cstring>
 
@@ -207,12 +206,13 @@ class Connecting final : public std::enable_shared_from_this<Connecting>,
  public:
   using Done = base::Function<void(base::Result<std::unique_ptr<Stream>>)>;
 
-  Connecting(LoopLane& lane, std::string address, base::Duration timeout, Done done)
+  Connecting(LoopLane& lane, Resolver& resolver, std::string address, base::Duration timeout,
+             Done done)
       : lane_(lane),
+        resolver_(resolver),
         address_(std::move(address)),
         deadline_(lane.clock().now() + timeout),
-        done_(std::move(done)),
-        resolver_(lane.loop().io()) {}
+        done_(std::move(done)) {}
 
   void start() {
     if (const auto path = unix_path(address_)) {
@@ -238,23 +238,20 @@ class Connecting final : public std::enable_shared_from_this<Connecting>,
  private:
   void resolve(const HostPort& where) {
     set_timer(deadline_ - lane_.clock().now());
-    resolver_.async_resolve(
-        where.host, std::to_string(where.port),
-        [self = shared_from_this()](const boost::system::error_code& ec, auto results) {
-          self->lane_.loop().run_as(&self->lane_, [&] {
-            if (!self->done_) return;
-            if (ec) self->error_ = base::Error{ec, "resolve " + self->address_};
-            for (const auto& result : results) self->add(result.endpoint());
-            self->try_next();
-          });
+    resolver_.resolve(
+        lane_, where.host, [self = shared_from_this(), port = where.port](auto answer) {
+          if (!self->done_) return;
+          if (!answer) {
+            self->error_ = base::Error{answer.error().code, "resolve " + self->address_};
+          } else {
+            for (const std::string& ip : *answer) self->add({ip, port});
+          }
+          self->try_next();
         });
   }
 
-  void add(const boost::asio::ip::tcp::endpoint& endpoint) {
-    SocketAddress address;
-    std::memcpy(&address.storage, endpoint.data(), endpoint.size());
-    address.length = static_cast<socklen_t>(endpoint.size());
-    addresses_.push_back(address);
+  void add(const HostPort& where) {
+    if (const auto address = numeric_address(where)) addresses_.push_back(*address);
   }
 
   void try_next() {
@@ -314,10 +311,10 @@ class Connecting final : public std::enable_shared_from_this<Connecting>,
   }
 
   LoopLane& lane_;
+  Resolver& resolver_;
   const std::string address_;
   const base::TimePoint deadline_;
   Done done_;  // none: it was called
-  boost::asio::ip::tcp::resolver resolver_;
   std::vector<SocketAddress> addresses_;
   std::size_t next_ = 0;  // address to be tried next
   std::optional<Descriptor> socket_;
@@ -345,7 +342,8 @@ base::Result<std::unique_ptr<Listener>> SocketNetwork::listen(
 
 void SocketNetwork::connect(Lane& lane, const std::string& address, base::Duration timeout,
                             base::Function<void(base::Result<std::unique_ptr<Stream>>)> done) {
-  std::make_shared<Connecting>(loop_lane(lane), address, timeout, std::move(done))->start();
+  std::make_shared<Connecting>(loop_lane(lane), resolver_, address, timeout, std::move(done))
+      ->start();
 }
 
 }  // namespace keelson::env::posix

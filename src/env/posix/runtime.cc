@@ -9,6 +9,7 @@
 #include "env/posix/files.h"
 #include "env/posix/loop.h"
 #include "env/posix/network.h"
+#include "env/posix/resolver.h"
 
 namespace keelson::env::posix {
 namespace {
@@ -43,7 +44,8 @@ class SignalWatch {
 struct Runtime::Parts {
   SystemClock clock;
   Files files;
-  SocketNetwork network;
+  std::unique_ptr<ThreadResolver> resolver = std::make_unique<ThreadResolver>();
+  SocketNetwork network{*resolver};
   std::vector<std::pair<std::string, std::unique_ptr<Loop>>> loops;  // by name of the thread
   std::vector<std::unique_ptr<LoopLane>> lanes;
   std::vector<std::unique_ptr<SignalWatch>> signals;
@@ -95,6 +97,7 @@ Runtime::Runtime(const std::vector<LaneOnThread>& table) : parts_(std::make_uniq
 
 Runtime::~Runtime() {
   stop();
+  parts_->resolver.reset();  // whose threads, from now on, post no more
   parts_->signals.clear();
   for (bool any = true; any;) {
     any = false;
@@ -128,6 +131,8 @@ void Runtime::stop() {
 FileSystem& Runtime::file_system() { return parts_->files; }
 
 Network& Runtime::network() { return parts_->network; }
+
+Resolver& Runtime::resolver() { return *parts_->resolver; }
 
 Clock& Runtime::clock() { return parts_->clock; }
 

@@ -16,6 +16,7 @@
 #include "env/clock.h"
 #include "env/file.h"
 #include "env/lane.h"
+#include "env/resolver.h"
 #include "env/stream.h"
 
 namespace keelson::env::posix {
@@ -46,6 +47,7 @@ class Runtime {
 
   FileSystem& file_system();
   Network& network();
+  Resolver& resolver();
   Clock& clock();
 
   // Runs `callback` as a job of `lane` each time one of these signals comes, in place of what it
