@@ -6,17 +6,22 @@
 
 #include "api/context.h"
 #include "api/validation.h"
+#include "proto/raft_internal.pb.h"
 
 namespace keelson::api {
 
 // Fields of an InternalRaftRequest. formats.md 5.2
-inline constexpr std::uint32_t kPutField = 4;
-inline constexpr std::uint32_t kDeleteRangeField = 5;
-inline constexpr std::uint32_t kTxnField = 6;
-inline constexpr std::uint32_t kCompactionField = 7;
-inline constexpr std::uint32_t kLeaseGrantField = 8;
-inline constexpr std::uint32_t kLeaseRevokeField = 9;
-inline constexpr std::uint32_t kAlarmField = 10;
+inline constexpr std::uint32_t kPutField = etcdserverpb::InternalRaftRequest::kPutFieldNumber;
+inline constexpr std::uint32_t kDeleteRangeField =
+    etcdserverpb::InternalRaftRequest::kDeleteRangeFieldNumber;
+inline constexpr std::uint32_t kTxnField = etcdserverpb::InternalRaftRequest::kTxnFieldNumber;
+inline constexpr std::uint32_t kCompactionField =
+    etcdserverpb::InternalRaftRequest::kCompactionFieldNumber;
+inline constexpr std::uint32_t kLeaseGrantField =
+    etcdserverpb::InternalRaftRequest::kLeaseGrantFieldNumber;
+inline constexpr std::uint32_t kLeaseRevokeField =
+    etcdserverpb::InternalRaftRequest::kLeaseRevokeFieldNumber;
+inline constexpr std::uint32_t kAlarmField = etcdserverpb::InternalRaftRequest::kAlarmFieldNumber;
 
 template <class Request>
 class Proposing : public RequestHandler<Request> {

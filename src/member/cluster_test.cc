@@ -21,10 +21,12 @@ using base::Milliseconds;
 using base::Seconds;
 using env::simulated::Disk;
 
-constexpr std::uint32_t kPutField = 4;
-constexpr std::uint32_t kTxnField = 6;
-constexpr std::uint32_t kCompactionField = 7;
-constexpr std::uint32_t kLeaseGrantField = 8;
+constexpr std::uint32_t kPutField = etcdserverpb::InternalRaftRequest::kPutFieldNumber;
+constexpr std::uint32_t kTxnField = etcdserverpb::InternalRaftRequest::kTxnFieldNumber;
+constexpr std::uint32_t kCompactionField =
+    etcdserverpb::InternalRaftRequest::kCompactionFieldNumber;
+constexpr std::uint32_t kLeaseGrantField =
+    etcdserverpb::InternalRaftRequest::kLeaseGrantFieldNumber;
 constexpr base::Duration kElectionTimeout = Seconds(1);
 
 // What a machine says of its server to the others, as of each question.

@@ -15,7 +15,7 @@ using base::Milliseconds;
 using base::Seconds;
 
 constexpr std::uint64_t kSelf = 7;
-constexpr std::uint32_t kPutField = 4;
+constexpr std::uint32_t kPutField = etcdserverpb::InternalRaftRequest::kPutFieldNumber;
 
 class FrontTest : public ::testing::Test {
  protected:

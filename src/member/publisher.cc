@@ -9,8 +9,10 @@
 namespace keelson::member {
 namespace {
 
-constexpr std::uint32_t kVersionSetField = 1300;
-constexpr std::uint32_t kAttributesSetField = 1301;
+constexpr std::uint32_t kVersionSetField =
+    etcdserverpb::InternalRaftRequest::kClusterVersionSetFieldNumber;
+constexpr std::uint32_t kAttributesSetField =
+    etcdserverpb::InternalRaftRequest::kClusterMemberAttrSetFieldNumber;
 constexpr base::Duration kVersionInterval = base::Seconds(4);
 constexpr base::Duration kVersionPatience = base::Seconds(1);
 constexpr membership::Version kOldestClusterVersion{3, 0, 0};
