@@ -1,5 +1,5 @@
-// The hash of the whole state, for Maintenance.Hash: made by workers in slices, from one View, as
-// that of HashKV (member/keys_hasher.h). api.md 9.6.
+// The hash of the whole state, for Maintenance.Hash: made by workers in short slices, from one
+// View, as that of HashKV (member/keys_hasher.h). api.md 9.6.
 //
 // Threads: made, used and destroyed on the Front's lane; destroying one that is under way ends it.
 #pragma once
@@ -30,7 +30,7 @@ class StateHasher {
 
  private:
   struct Work;
-  void slice();
+  void hash();
 
   member::Front& front_;
   Done done_;

@@ -23,6 +23,9 @@ constexpr base::Duration kReadIndexRetry = base::Milliseconds(500);
 constexpr base::Duration kAppliedPatience = base::Seconds(1);
 // Between two attempts to ask the leader about a lease.
 constexpr base::Duration kPassOnPause = base::Milliseconds(50);
+// Between two slices of what can wait, while anything was applied within the time below it.
+constexpr base::Duration kSliceRest = std::chrono::microseconds(600);
+constexpr base::Duration kBusyFor = base::Milliseconds(100);
 
 // header (100) { ID (1) }, then the request under its own field.
 base::SharedBytes encode_proposal(std::uint64_t id, std::uint32_t field, std::string_view request) {
@@ -659,6 +662,47 @@ Ticket Front::on_worker(base::Function<base::Job()> work) {
   shared_.any_worker().post(
       [this, ticket, work = std::move(work)]() mutable { come_back(ticket, work()); });
   return ticket;
+}
+
+struct Front::Slices {
+  Ticket ticket = 0;
+  std::weak_ptr<const void> wanted;  // gone once the ticket is
+  env::Lane& worker;
+  base::Function<bool()> slice;
+  base::Job done;
+  raft::Index applied = 0;                                   // at the last look
+  std::optional<base::TimePoint> applied_at = std::nullopt;  // when more was last seen
+};
+
+Ticket Front::in_slices(base::Function<bool()> slice, base::Job done) {
+  auto wanted = std::make_shared<const char>();
+  auto slices = std::make_shared<Slices>(Slices{.wanted = wanted,
+                                                .worker = shared_.any_worker(),
+                                                .slice = std::move(slice),
+                                                .done = std::move(done),
+                                                .applied = shared_.progress.applied});
+  slices->ticket = wait(
+      base::Function<void(base::Job)>([wanted = std::move(wanted)](base::Job then) { then(); }),
+      std::nullopt);
+  if (stopped_) return slices->ticket;
+  env::Lane& worker = slices->worker;
+  const Ticket ticket = slices->ticket;
+  worker.post([this, slices = std::move(slices)]() mutable { run_slice(std::move(slices)); });
+  return ticket;
+}
+
+// On the worker.
+void Front::run_slice(std::shared_ptr<Slices> slices) {
+  if (slices->wanted.expired()) return;
+  if (slices->slice()) return come_back(slices->ticket, std::move(slices->done));
+  env::Lane& worker = slices->worker;
+  const raft::Index applied = shared_.progress.applied.load(std::memory_order_relaxed);
+  const base::TimePoint now = worker.clock().now();
+  if (std::exchange(slices->applied, applied) != applied) slices->applied_at = now;
+  const bool is_busy = slices->applied_at && now - *slices->applied_at < kBusyFor;
+  auto next = [this, slices = std::move(slices)]() mutable { run_slice(std::move(slices)); };
+  if (!is_busy) return worker.post(std::move(next));
+  worker.after(kSliceRest, std::move(next));
 }
 
 Ticket Front::on_store(base::Function<base::Job(store::Store&)> work) {

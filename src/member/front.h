@@ -145,6 +145,11 @@ class Front {
 
   // Runs `work` on a worker lane, where it may block, and what it returns on this lane afterwards.
   Ticket on_worker(base::Function<base::Job()> work);
+  // Runs `slice` on a worker, again and again until it returns true, then `done` on this lane. For
+  // what nobody waits for: a slice should take some 300 us, and while anybody writes the worker
+  // rests twice as long between two, so that whoever wants the core has it next. Once its ticket is
+  // forgotten no slice is begun.
+  Ticket in_slices(base::Function<bool()> slice, base::Job done);
   // The same on the store lane, once everything in the newest View is in the store.
   Ticket on_store(base::Function<base::Job(store::Store&)> work);
 
@@ -204,6 +209,8 @@ class Front {
   Ticket wait(Continuation done, std::optional<base::Duration> patience, Ticket ticket = 0);
   Ticket wait_for_job();
   void come_back(Ticket ticket, base::Job then);
+  struct Slices;
+  void run_slice(std::shared_ptr<Slices> slices);
   // Takes the continuation out; nullopt if it was forgotten.
   std::optional<Waiting> take(Ticket ticket);
   void fail(Ticket ticket, Errc errc);

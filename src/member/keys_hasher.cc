@@ -7,7 +7,7 @@
 namespace keelson::member {
 namespace {
 
-constexpr std::size_t kKeysPerSlice = 20'000;  // some milliseconds of a worker
+constexpr std::size_t kKeysPerSlice = 1000;  // some 300 us of a worker
 
 base::Result<std::uint32_t, HashFailure> finish_bucket(base::RevisionHasher& hasher) {
   auto hash = hasher.finish(base::crc32c(0, "key"));
@@ -39,6 +39,14 @@ struct KeysHasher::Work {
   std::shared_ptr<const View> view;
   mvcc::HashCursor cursor;
   std::unique_ptr<base::RevisionHasher> hasher;
+  std::optional<std::uint32_t> hash;  // once all is seen, and could be read
+
+  // On a worker; true at the end.
+  bool step() {
+    if (!cursor.step(kKeysPerSlice, *hasher)) return false;
+    if (const auto finished = finish_bucket(*hasher)) hash = *finished;
+    return true;
+  }
 };
 
 KeysHasher::KeysHasher(Front& front, std::int64_t revision, Done done)
@@ -58,9 +66,9 @@ void KeysHasher::begin(std::int64_t revision) {
   }
   auto cursor = mvcc::HashCursor::make(view->keys, revision);
   if (!cursor) return finish_soon(base::fail(HashFailure(cursor.error())));
-  work_ = std::make_shared<Work>(
-      Work{.view = view, .cursor = *std::move(cursor), .hasher = view->reader->hasher()});
-  slice();
+  work_ = std::make_shared<Work>(Work{
+      .view = view, .cursor = *std::move(cursor), .hasher = view->reader->hasher(), .hash = {}});
+  hash();
 }
 
 void KeysHasher::await_compaction(std::int64_t revision) {
@@ -74,23 +82,18 @@ void KeysHasher::await_compaction(std::int64_t revision) {
       });
 }
 
-void KeysHasher::slice() {
-  waiting_ = front_.on_worker([this, work = work_]() -> base::Job {
-    if (!work->cursor.step(kKeysPerSlice, *work->hasher)) {
-      return [this] {
-        waiting_ = 0;
-        slice();
-      };
-    }
-    return [this, work, hash = finish_bucket(*work->hasher)] {
-      waiting_ = 0;
-      if (!hash) return finish(base::fail(hash.error()));
-      finish(KeysHash{.view = work->view,
-                      .hash = *hash,
-                      .revision = work->cursor.revision(),
-                      .compact_revision = work->cursor.compact_revision()});
-    };
-  });
+void KeysHasher::hash() {
+  waiting_ =
+      front_.in_slices([work = work_] { return work->step(); },
+                       [this, work = work_] {
+                         waiting_ = 0;
+                         if (!work->hash)
+                           return finish(base::fail(HashFailure(mvcc::Errc::kUnreadable)));
+                         finish(KeysHash{.view = work->view,
+                                         .hash = *work->hash,
+                                         .revision = work->cursor.revision(),
+                                         .compact_revision = work->cursor.compact_revision()});
+                       });
 }
 
 void KeysHasher::finish(base::Result<KeysHash, HashFailure> result) {

@@ -1,6 +1,6 @@
 // KeysHasher: what HashKV answers: a hash of the stored changes of keys up to a revision, made by
-// workers in slices, from one View, so that neither a write nor a read waits for it. Clients ask
-// for it, and members compare it. api.md 9.6, formats.md 5.7.
+// workers in short slices with rests (Front::in_slices), from one View, so that neither a write nor
+// a read waits for it. Clients ask for it, and members compare it. api.md 9.6, formats.md 5.7.
 //
 // Threads: made, used and destroyed on the Front's lane; destroying one that is under way ends it.
 #pragma once
@@ -43,7 +43,7 @@ class KeysHasher {
   struct Work;
   void begin(std::int64_t revision);
   void await_compaction(std::int64_t revision);
-  void slice();
+  void hash();
   void finish(base::Result<KeysHash, HashFailure> result);
   void finish_soon(base::Result<KeysHash, HashFailure> result);
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "env/simulated/world.h"
+#include "member/keys_hasher.h"
 #include "member/store_keeper.h"
 #include "wal/snapshotter.h"
 #include "wal/wal.h"
@@ -17,8 +18,9 @@ using base::Milliseconds;
 using base::Seconds;
 using env::simulated::Disk;
 
-constexpr std::uint32_t kPutField = 4;
-constexpr std::uint32_t kCompactionField = 7;
+constexpr std::uint32_t kPutField = etcdserverpb::InternalRaftRequest::kPutFieldNumber;
+constexpr std::uint32_t kCompactionField =
+    etcdserverpb::InternalRaftRequest::kCompactionFieldNumber;
 
 std::string why_stopped;  // by stop_process
 
@@ -365,6 +367,57 @@ TEST_F(MemberTest, ACompactionRestsBetweenItsSlices) {
   }
   EXPECT_GE(host_.clock().now() - begun, Milliseconds(kKeys / 400 / 2 - 1));
   EXPECT_GT(answered, 1);
+}
+
+// As a compaction's: a thousand keys at a time, and 600 us of rest.
+TEST_F(MemberTest, AHashRestsWhileAnybodyWrites) {
+  start();
+  constexpr int kKeys = 5000;
+  for (int i = 0; i < kKeys; i++) put("k" + std::to_string(i), "v");
+  Front& front = member_->front(0);
+  const auto time_of_hash = [&](bool busy) {
+    bool done = false;
+    std::unique_ptr<KeysHasher> hasher;
+    front.lane().post([&] {
+      hasher = std::make_unique<KeysHasher>(front, 0, [&](const auto& hash) {
+        done = true;
+        EXPECT_TRUE(hash.ok());
+      });
+    });
+    const auto begun = host_.clock().now();
+    while (!done && busy) EXPECT_NE(put("other", "v"), "failed");
+    EXPECT_TRUE(world_.run_until([&] { return done; }, Seconds(10)));
+    const auto took = host_.clock().now() - begun;
+    front.lane().post([&] { hasher.reset(); });
+    world_.run_for(Milliseconds(1));
+    return took;
+  };
+  constexpr auto kRests = (kKeys / 1000 - 1) * std::chrono::microseconds(600);
+  world_.run_for(Seconds(1));
+  EXPECT_LT(time_of_hash(false), kRests) << "nobody gains";
+  put("other", "v");
+  EXPECT_GE(time_of_hash(true), kRests - std::chrono::microseconds(600)) << "once it has seen it";
+}
+
+TEST_F(MemberTest, NoSliceIsBegunForWhoHasGone) {
+  start();
+  Front& front = member_->front(0);
+  int slices = 0;
+  Ticket ticket = 0;
+  front.lane().post([&] {
+    ticket = front.in_slices([&] { return ++slices == 1'000'000; },
+                             [] { ADD_FAILURE() << "it was forgotten"; });
+  });
+  ASSERT_TRUE(world_.run_until([&] { return slices > 10; }, Seconds(10)));
+  bool forgotten = false;
+  front.lane().post([&] {
+    front.forget(ticket);
+    forgotten = true;
+  });
+  ASSERT_TRUE(world_.run_until([&] { return forgotten; }, Seconds(10)));
+  const int before = slices;
+  world_.run_for(Seconds(1));
+  EXPECT_LE(slices, before + 1) << "the one under way";
 }
 
 // A View that is newest for long must not keep what was collected, neither on disk nor in memory.
