@@ -120,7 +120,7 @@ class StateMachine : private mvcc::Leases {
   const std::vector<AlarmMember>& alarms() const { return alarms_.all(); }
 
   // mvcc::State::undecided: what comes after is not what other members have.
-  bool undecided() const { return keys_.undecided(); }
+  std::uint64_t undecided() const { return keys_.undecided(); }
   bool compacting() const { return keys_.compacting(); }
   std::int64_t compact_revision() const { return keys_.compact_revision(); }
   const mvcc::State::Stats& key_stats() const { return keys_.stats(); }

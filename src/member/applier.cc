@@ -127,6 +127,7 @@ void Applier::on_notes(std::vector<StoreNote> notes) {
   reader_ = store::make_reader(stored_, {pending_.begin(), pending_.end()});
   publish();
   if (std::exchange(taken_over_, false)) tell_of_snapshot();
+  tell_withheld(note.synced_applied_index);
   if (snapshot_ && note.synced_applied_index >= snapshot_->metadata.index) {
     save_snapshot_({*std::exchange(snapshot_, std::nullopt)});
   }
@@ -147,8 +148,8 @@ void Applier::schedule_run() {
 }
 
 void Applier::run() {
-  // Stalled or installing: a note of the store comes and runs again.
-  if (stopped_ || stalled() || installing_) return;
+  // Stalled, installing or withholding: a note of the store comes and runs again.
+  if (stopped_ || stalled() || installing_ || withheld_) return;
   if (!queue_.empty() && queue_.front().install != 0) return begin_install();
   const bool may_compact =
       state_->compacting() && compact_rest_ == 0 && pending_.size() < kCompactPendingMax;
@@ -212,10 +213,11 @@ void Applier::apply_entries() {
   std::size_t entries = 0, bytes = 0;
   base::TimePoint at = lane_.clock().now();
   while (!queue_.empty() && queue_.front().install == 0 && entries < kEntriesPerBatch &&
-         bytes < kEntryBytesPerBatch) {
+         bytes < kEntryBytesPerBatch && undecided_ == 0) {
     ApplyWork work = std::move(queue_.front());
     queue_.pop_front();
-    for (const raft::Entry& entry : work.entries) {
+    for (auto it = work.entries.begin(); it != work.entries.end(); ++it) {
+      const raft::Entry& entry = *it;
       const bool settled = !state_->compacting();
       const std::int64_t floor = state_->compact_revision();
       at = apply_entry(entry, at);
@@ -223,6 +225,12 @@ void Applier::apply_entries() {
         compacted = {.floor_before = floor, .revision = state_->compact_revision()};
       }
       bytes += entry.data.size();
+      if (undecided_ == 0 || it + 1 == work.entries.end()) continue;
+      // The batch ends here.
+      queue_.push_front({.entries = {std::make_move_iterator(it + 1),
+                                     std::make_move_iterator(work.entries.end())},
+                         .responses = std::exchange(work.responses, {})});
+      break;
     }
     entries += work.entries.size();
     std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
@@ -285,10 +293,14 @@ void Applier::tell_of_snapshot() {
   forget_retired();  // the last View of the state before may have gone with the publishing
 }
 
-// Nobody has heard of the entry's outcome, and nothing of it goes to the store (P1). A member that
-// is alone goes on: its answer is the only one there is.
-void Applier::stop_if_others_decided(raft::Index index) {
-  if (state_->roster()->members.size() <= 1) return;
+// P6. Nobody has heard of the entry's outcome, and nothing of it is in the store.
+void Applier::on_undecided(raft::Index index) {
+  if (state_->roster()->members.size() <= 1) {
+    env::log_error("a stored record that decides a log entry cannot be read: it changes nothing",
+                   {{"index", index}});
+    undecided_ = index;
+    return;
+  }
   stop_process(fmt::format(
       "a stored record that decides log entry {} cannot be read on this member, and the others "
       "have "
@@ -302,8 +314,9 @@ base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint a
   CHECK_EQ(entry.index, applied_index_ + 1);
   if (shared_.on_apply) shared_.on_apply(entry);
   using Life = apply::StateMachine::Life;
+  const std::uint64_t undecided = state_->undecided();
   const bool ok = state_->apply(entry, entry.index > log_end_ ? Life::kThis : Life::kFormer);
-  if (state_->undecided()) stop_if_others_decided(entry.index);
+  if (state_->undecided() != undecided) on_undecided(entry.index);
   applied_index_ = entry.index;
   applied_term_ = entry.term;
   const base::TimePoint now = lane_.clock().now();
@@ -348,7 +361,28 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   for_store_bytes_ += batch->record_bytes();
   for_store_.push_back(
       {.batch = std::move(batch), .dead = std::move(result.dead), .look = nullptr});
+  if (undecided_ != 0) return withhold(std::move(result), std::move(responses));
   if (is_silent) return hand_over_if_due();
+  tell(std::move(result), std::move(responses));
+  snapshot_if_due();
+  hand_over_if_due();
+}
+
+// The log's next snapshot is here, so that a log read again begins behind the entry.
+void Applier::withhold(apply::BatchResult result, std::vector<raft::Message> responses) {
+  withheld_.emplace(std::move(result), std::move(responses));
+  take_snapshot();
+  hand_over();
+}
+
+void Applier::tell_withheld(raft::Index synced_applied_index) {
+  if (!withheld_ || synced_applied_index < undecided_) return;
+  Withheld withheld = *std::exchange(withheld_, std::nullopt);
+  tell(std::move(withheld.result), std::move(withheld.responses));
+  undecided_ = 0;
+}
+
+void Applier::tell(apply::BatchResult result, std::vector<raft::Message> responses) {
   tell_fronts(result);
   shared_.to_raft_events->push_always(AppliedNotice{
       .responses = std::move(responses),
@@ -358,9 +392,8 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
       .new_leader_term = result.new_leader_term,
       .over_quota = result.over_quota,
       .membership_changed = result.membership_changed,
+      .undecided = undecided_,
   });
-  snapshot_if_due();
-  hand_over_if_due();
 }
 
 void Applier::hand_over_if_due() {
@@ -462,10 +495,14 @@ void Applier::tell_fronts(apply::BatchResult& result) {
   }
 }
 
-void Applier::snapshot_if_due() {
-  if (snapshot_ || applied_index_ - snapshot_index_ <= shared_.config.snapshot_count) return;
+void Applier::take_snapshot() {
   snapshot_ = log_snapshot(*state_->roster(), applied_index_, applied_term_);
   snapshot_index_ = applied_index_;
+}
+
+void Applier::snapshot_if_due() {
+  if (snapshot_ || applied_index_ - snapshot_index_ <= shared_.config.snapshot_count) return;
+  take_snapshot();
   if (shared_.config.broken.snapshot_ahead_of_checkpoint ||
       KEELSON_PLANTED(kSnapshotAheadOfCheckpoint)) {
     save_snapshot_({*std::exchange(snapshot_, std::nullopt)});

@@ -17,8 +17,11 @@
 //   P4  A snapshot of the log at S is asked for only once a synced checkpoint >= S is known (D7).
 //   P5  A snapshot replaces state and store together, as one item among the entries; Views of
 //       before stay readable, and watchers are caught up from the first View of the new state.
-//   P6  Among other members, an entry that a record of this member's own must decide, and that
-//       cannot be read, ends the process before anybody sees an outcome.
+//   P6  An entry that a record of this member's own must decide, and that cannot be read, is never
+//       decided twice. Among other members, who have decided, it ends the process before anybody
+//       sees an outcome. A member that is alone decides that nothing is changed; nobody is told,
+//       and nothing more is applied, until a synced checkpoint has it, so that no start applies the
+//       entry again, perhaps with the record; and no member added later is given the entry.
 //
 // Compaction goes on in slices between batches of entries, by turns, one job each, and rests after
 // each slice.
@@ -105,14 +108,18 @@ class Applier {
   void compact_slice();
   void rest_from_compaction();
   base::TimePoint apply_entry(const raft::Entry& entry, base::TimePoint at);
-  void stop_if_others_decided(raft::Index index);
+  void on_undecided(raft::Index index);
   void compaction_ended(base::TimePoint now);
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
+  void withhold(apply::BatchResult result, std::vector<raft::Message> responses);
+  void tell_withheld(raft::Index synced_applied_index);
+  void tell(apply::BatchResult result, std::vector<raft::Message> responses);
   void hand_over_if_due();
   void hand_over();
   void publish();
   void on_compaction_hash();
   void tell_fronts(apply::BatchResult& result);
+  void take_snapshot();
   void snapshot_if_due();
 
   env::Lane& lane_;
@@ -134,6 +141,13 @@ class Applier {
   raft::Term applied_term_;
   const raft::Index log_end_;
   bool own_term_applied_ = false;
+  // P6. The last batch ends with an entry that could not be decided.
+  struct Withheld {
+    apply::BatchResult result;
+    std::vector<raft::Message> responses;
+  };
+  raft::Index undecided_ = 0;  // 0: none, or its outcome has been told
+  std::optional<Withheld> withheld_;
 
   std::vector<StateJob> after_install_;  // wait for View and store to be of one state again
   std::shared_ptr<const store::Snapshot> stored_;

@@ -349,6 +349,87 @@ TEST_F(MemberTest, AHeldViewKeepsItsRevisionAcrossCompactionAndCollection) {
   EXPECT_EQ(all(*view(), 5), "error 0") << "kCompacted for whoever asks now";
 }
 
+// A compare needs a record that cannot be read, and later can again: a lone member must not decide
+// twice, or what it has answered in between would have been of another state.
+class UndecidedTest : public MemberTest {
+ protected:
+  void SetUp() override {
+    start();
+    ASSERT_EQ(put("a-key-to-find", "v"), "2");
+    world_.run_for(Seconds(3));  // it is in the store
+    flip();
+  }
+  // Damages the record, or mends it.
+  void flip() {
+    if (path_.empty()) {
+      for (const auto& [path, bytes] : host_.disk().contents()) {
+        at_ = bytes.find("a-key-to-find");
+        if (path.starts_with("/data/member/store") && at_ != std::string::npos) {
+          path_ = path;
+          break;
+        }
+      }
+    }
+    ASSERT_NE(path_, "") << "it is not in the store";
+    host_.disk().flip_bit(path_, at_);
+  }
+  // If it has its value, b is put.
+  void ask() {
+    etcdserverpb::TxnRequest request;
+    auto* compare = request.add_compare();
+    compare->set_key("a-key-to-find");
+    compare->set_target(etcdserverpb::Compare::VALUE);
+    compare->set_value("v");
+    auto* then = request.add_success()->mutable_request_put();
+    then->set_key("b");
+    then->set_value("x");
+    answer_.reset();
+    Front& front = member_->front(0);
+    front.lane().post([this, &front, bytes = request.SerializeAsString()] {
+      front.propose(etcdserverpb::InternalRaftRequest::kTxnFieldNumber, bytes,
+                    [this](base::Result<Reply, Failure> reply) { answer_ = reply.ok(); });
+    });
+  }
+
+  std::optional<bool> answer_;
+  std::size_t at_ = 0;
+  std::string path_;
+};
+
+TEST_F(UndecidedTest, WhatItHasAnsweredStays) {
+  ask();
+  ASSERT_TRUE(world_.run_until([&] { return answer_.has_value(); }, Seconds(20)));
+  EXPECT_FALSE(*answer_);
+  ASSERT_EQ(put("c", "y"), "3") << "it goes on";
+  flip();
+  crash(Disk::Crash::kLoseUnsynced);
+  start();
+  EXPECT_EQ(all(), "a-key-to-find=v c=y");
+  EXPECT_EQ(put("d", "z"), "4");
+}
+
+TEST_F(UndecidedTest, WhatItHasNotAnsweredIsDecidedByTheRecordIfThereIsOne) {
+  const auto before = view()->applied_index;
+  ask();
+  ASSERT_TRUE(world_.run_until([&] { return view()->applied_index > before; }, Seconds(20)));
+  ASSERT_FALSE(answer_.has_value()) << "not before no start can decide it again";
+  EXPECT_EQ(all(), "error " + std::to_string(static_cast<int>(mvcc::Errc::kUnreadable)));
+  flip();
+  crash(Disk::Crash::kLoseUnsynced);
+  start();
+  EXPECT_EQ(all(), "a-key-to-find=v b=x");
+}
+
+TEST_F(UndecidedTest, SeveralAtOnce) {
+  for (int i = 0; i < 3; i++) ask();
+  EXPECT_EQ(put("c", "y"), "3");
+  EXPECT_EQ(answer_, false);
+  flip();
+  crash(Disk::Crash::kLoseUnsynced);
+  start();
+  EXPECT_EQ(all(), "a-key-to-find=v c=y");
+}
+
 // With rests of half a millisecond, 400 keys at a time, and entries in between.
 TEST_F(MemberTest, ACompactionRestsBetweenItsSlices) {
   start();

@@ -233,6 +233,7 @@ void RaftDriver::on(AppliedNotice event) {
     if (change.kind == apply::LeaseChange::Kind::kRevoked) shared_.metrics.lease_revoked.add();
   }
   if (event.over_quota) raise_no_space();
+  undecided_ = std::max(undecided_, event.undecided);
   trim_log();
   maybe_campaign();
 }
@@ -447,6 +448,7 @@ void RaftDriver::trim_log() {
   if (storage_.bytes_held() > log_bytes_max() * (held ? kHeldFactor : 1)) {
     to = std::max(to, std::min(applied_, first + (applied_ - std::min(applied_, first)) / 2));
   }
+  to = std::max(to, undecided_);
   if (to < first || to > storage_.last_index()) return;
   // What a member too far behind is told to wait for; made anew when it is sent.
   MAYBE(storage_.create_snapshot(applied_, node_.configuration().conf_state(), {}).ok());

@@ -147,6 +147,7 @@ class RaftDriver {
   std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
   raft::HardState unsaved_state_;        // only commit moved: goes with the next append
   raft::Index applied_ = 0;
+  raft::Index undecided_ = 0;  // up to here nobody is given the log (Applier P6)
   bool only_voter_ = false;
   bool alone_ = false;  // ... and no learner either
 

@@ -232,6 +232,20 @@ TEST_F(RaftDriverTest, TheLogInMemoryIsTrimmedByBytes) {
   EXPECT_GT(driver_->log().bytes_held(), 20'000u) << "not more than is needed";
 }
 
+TEST_F(RaftDriverTest, WhatCouldNotBeDecidedIsGivenToNobody) {
+  start();
+  for (int i = 0; i < 10; i++) propose("x");
+  settle();
+  ASSERT_EQ(driver_->log().first_index(), 1u);
+  shared_.to_raft_events->push_always(AppliedNotice{.applied = 11, .undecided = 7});
+  settle();
+  EXPECT_EQ(driver_->log().first_index(), 8u);
+  propose("y");
+  settle();
+  EXPECT_EQ(driver_->log().first_index(), 8u);
+  EXPECT_EQ(applied_.back().data.view(), "y");
+}
+
 TEST_F(RaftDriverTest, ASnapshotThatTrimmingHasOvertakenIsLetGo) {
   start();
   for (int i = 0; i < 300; i++) propose("x");

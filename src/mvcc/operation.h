@@ -70,7 +70,7 @@ class State::Operation {
 
   // A record decides, and cannot be read.
   std::unexpected<Errc> undecided(Errc errc) const {
-    state_.undecided_ = true;
+    state_.undecided_++;
     return base::fail(errc);
   }
   base::Result<void, Errc> check_lease(const etcdserverpb::PutRequest& request) const;

@@ -464,7 +464,7 @@ class Script {
     return "ok\n";
   }
   std::string undecided(const Line&, const std::string&) {
-    return state_->undecided() ? "yes" : "no";
+    return std::to_string(state_->undecided());
   }
   std::string damage(const Line& line, const std::string&) {
     store_.damage({std::stoll(line.word(0)), line.number("sub")});

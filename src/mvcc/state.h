@@ -96,8 +96,8 @@ class State {
 
   // A record that cannot be read was to decide what is changed (a compare of values, a value to be
   // kept), so nothing was: a member whose disk is whole has decided, and this one is no copy of it
-  // any more. Never false again.
-  bool undecided() const { return undecided_; }
+  // any more. How often so far.
+  std::uint64_t undecided() const { return undecided_; }
 
   // Until publish(), changes go to `batch`, and reads through `reader`, which knows all older
   // batches.
@@ -158,7 +158,7 @@ class State {
   base::Batch* batch_ = nullptr;  // from begin() to publish()
   const base::RevisionReader* reader_ = nullptr;
   std::vector<Event> events_;  // since take_events()
-  bool undecided_ = false;
+  std::uint64_t undecided_ = 0;
   Stats stats_;
 };
 
