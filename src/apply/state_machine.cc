@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/check.h"
+#include "base/field_reader.h"
 #include "raft/wire.h"
 
 namespace keelson::apply {
@@ -63,6 +64,21 @@ Errc from(membership::Errc errc) {
       break;  // never proposed; a damaged log
   }
   CHECK(false);
+}
+
+// Of an entry that is no InternalRaftRequest. Members of etcd 3.5 put requests of their v2 API into
+// the log as they are: a method, and a path. formats.md 5.3
+std::string_view why_unreadable(std::string_view data) {
+  base::FieldReader fields(data);
+  bool has_method = false;
+  while (const auto field = fields.next()) {
+    if (field->number == 2 && field->bytes == "PUT") has_method = true;
+    if (field->number == 3 && has_method && field->bytes.starts_with('/')) {
+      return "was written by a member of etcd 3.5 or older: this member is to be removed from the "
+             "cluster, and to be added anew once all are of 3.6 or later";
+    }
+  }
+  return "does not parse";
 }
 
 // A value of the core, or its error in our words.
@@ -206,10 +222,10 @@ bool StateMachine::apply(const raft::Entry& entry, Life proposed_in) {
   arena_options.initial_block_size = sizeof first_block;
   google::protobuf::Arena arena(arena_options);
   auto* request = google::protobuf::Arena::CreateMessage<etcdserverpb::InternalRaftRequest>(&arena);
-  // Every proposer checks what it proposes, so this is a damaged log: going on would fork the
-  // state.
+  // Every proposer checks what it proposes, so this is a damaged log, or one of members that are
+  // too old: going on would fork the state.
   CHECK_MSG(request->ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size())),
-            "entry {} of term {} does not parse", entry.index, entry.term);
+            "entry {} of term {} {}", entry.index, entry.term, why_unreadable(entry.data.view()));
   const std::uint64_t id = request->id() != 0 ? request->id() : request->header().id();
   const bool waiter = proposed_in == Life::kThis && proposed_by(id, options_.member_id);
   auto answer = dispatch(*request, waiter);

@@ -71,5 +71,19 @@ TEST_F(StateMachineTest, ANewStoreBeginsAtAuthRevisionOne) {
             std::string("\0\0\0\0\0\0\0\1", 8));
 }
 
+// {1: 7, 2: "PUT", 3: "/0/version", 4: "3.5.0"}: a member that goes on would be another state's.
+TEST_F(StateMachineTest, WhatMembersOfEtcd35WriteEndsIt) {
+  base::Batch batch;
+  state_->begin(batch, store_, 0);
+  const std::string request =
+      "\x08\x07\x12\x03PUT\x1a\x0a/0/version\x22\x05"
+      "3.5.0";
+  const auto apply = [&](std::string_view data) {
+    MAYBE(state_->apply({.term = 1, .index = 1, .data = base::SharedBytes(std::string(data))}));
+  };
+  EXPECT_DEATH(apply(request), "entry 1 of term 1 was written by a member of etcd 3.5 or older");
+  EXPECT_DEATH(apply("\x22\x01\xff"), "entry 1 of term 1 does not parse");
+}
+
 }  // namespace
 }  // namespace keelson::apply

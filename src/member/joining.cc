@@ -15,6 +15,8 @@ namespace {
 constexpr base::Duration kNewPatience = base::Seconds(1);
 constexpr base::Duration kExistingPatience = base::Seconds(10);
 constexpr membership::Version kOldestCluster{3, 0, 0};
+// Whose members all write what this one can read. formats.md 5.3
+constexpr membership::Version kOldestReadable{3, 6, 0};
 
 // Of one member that may be reached by any of its URLs.
 std::vector<std::string> urls_of_others(const Config& config) {
@@ -177,6 +179,13 @@ void Joining::judge_versions() {
   };
   if (versions_.empty() || !std::all_of(versions_.begin(), versions_.end(), fits)) {
     return refuse("incompatible with current running cluster");
+  }
+  const auto oldest = *std::ranges::min_element(versions_);
+  if (oldest < kOldestReadable) {
+    return refuse(fmt::format(
+        "the running cluster is of version {}, and what members of etcd before {} write cannot be "
+        "read: bring all of them to {} first",
+        oldest.text(), kOldestReadable.text(), kOldestReadable.text()));
   }
   const auto learners =
       static_cast<std::size_t>(std::count_if(running_.members.begin(), running_.members.end(),
