@@ -98,7 +98,7 @@ def check_starts(options, directory, hosts):
     wrong_host = ('--initial-cluster has {name}={url} but missing from --initial-advertise-peer-urls={advertised} '
                   '(resolved urls: "{advertised}" != "http://127.0.0.5:{port}")')
     gone = ('--initial-cluster has {name}={url} but missing from --initial-advertise-peer-urls={advertised} '
-            '(failed to resolve "{url}" (lookup {name}.test')
+            '(failed to resolve "{url}" (')  # then what the last lookup said, or that the time is over
     kinds = [("etcd", options.peers / "etcd"), ("keelson", options.server)]
     rows = [("own", "127.0.0.5", None), ("late", "127.0.0.5", None), ("wrong", "127.0.0.9", wrong_host),
             ("gone", "127.0.0.9", gone)]
