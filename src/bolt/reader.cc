@@ -19,7 +19,7 @@ constexpr std::size_t kNestingMax = 64;  // of buckets in buckets
 constexpr std::size_t kMetaProbes = 15;
 
 // Bytes that must be there.
-base::Result<std::string> read_exactly(const env::File& file, std::uint64_t offset,
+base::Result<std::string> read_exactly(const Source& file, std::uint64_t offset,
                                        std::uint64_t length, std::string_view what) {
   std::string bytes(length, '\0');
   ASSIGN_OR_RETURN(const std::size_t got, file.read_at(offset, bytes));
@@ -32,7 +32,7 @@ base::Result<std::string> read_exactly(const env::File& file, std::uint64_t offs
 }
 
 // The meta page that begins at `offset`; nullopt if there is none.
-base::Result<std::optional<Meta>> read_meta(const env::File& file, std::uint64_t offset) {
+base::Result<std::optional<Meta>> read_meta(const Source& file, std::uint64_t offset) {
   char bytes[kPageHeaderBytes + kMetaBytes];
   ASSIGN_OR_RETURN(const std::size_t got, file.read_at(offset, bytes));
   if (got != sizeof bytes) return std::optional<Meta>();
@@ -42,7 +42,7 @@ base::Result<std::optional<Meta>> read_meta(const env::File& file, std::uint64_t
   return meta;
 }
 
-base::Result<std::optional<Meta>> newest_meta(const env::File& file) {
+base::Result<std::optional<Meta>> newest_meta(const Source& file) {
   ASSIGN_OR_RETURN(std::optional<Meta> newest, read_meta(file, 0));
   for (std::size_t i = 0; i < kMetaProbes; i++) {
     ASSIGN_OR_RETURN(const std::optional<Meta> other, read_meta(file, std::uint64_t{1024} << i));
@@ -140,9 +140,9 @@ class PageReader {
   base::Result<std::optional<Page>> read() {
     const Meta& meta = database_.meta();
     const std::uint64_t page_bytes = meta.page_bytes;
-    const env::File& file = database_.file();
+    const Source& file = database_.source();
     Page page{.offset = id_ * page_bytes};
-    if (!database_.has(page.offset + page_bytes)) return std::optional<Page>();
+    if (!file.has(page.offset + page_bytes)) return std::optional<Page>();
     ASSIGN_OR_RETURN(std::string bytes, read_exactly(file, page.offset, page_bytes, "a page"));
     page.header = decode_page_header(bytes.data());
     Place place{.path = file.path(), .offset = page.offset, .page_end = page_bytes};
@@ -151,7 +151,7 @@ class PageReader {
                                         meta.high_water, page.header.overflow));
     }
     place.page_end = (page.header.overflow + std::uint64_t{1}) * page_bytes;
-    if (!database_.has(page.offset + place.page_end)) return std::optional<Page>();
+    if (!file.has(page.offset + place.page_end)) return std::optional<Page>();
     RETURN_IF_ERROR(check_kind(place, page.header, id_));
     const std::uint64_t table = page.header.count * kElementBytes;
     RETURN_IF_ERROR(extend(page, bytes, kPageHeaderBytes + table));
@@ -168,7 +168,7 @@ class PageReader {
   base::Result<> extend(const Page& page, std::string& bytes, std::uint64_t length) {
     if (length <= bytes.size()) return {};
     ASSIGN_OR_RETURN(const std::string more,
-                     read_exactly(database_.file(), page.offset + bytes.size(),
+                     read_exactly(database_.source(), page.offset + bytes.size(),
                                   length - bytes.size(), "an overflow page"));
     bytes += more;
     return {};
@@ -179,7 +179,7 @@ class PageReader {
 };
 
 base::Result<Page> read_inline(const Database& database, const Bucket& bucket) {
-  const Place place{.path = database.file().path(),
+  const Place place{.path = database.source().path(),
                     .offset = bucket.offset,
                     .page_end = bucket.inline_leaf->size()};
   if (bucket.inline_leaf->size() < kPageHeaderBytes) return place.fail(0, "a page within a value");
@@ -198,7 +198,7 @@ base::Result<Page> read_inline(const Database& database, const Bucket& bucket) {
 base::Result<std::optional<Page>> read_page(const Database& database, std::uint64_t id,
                                             std::uint64_t from) {
   if (id < kFirstPage || id >= database.meta().high_water) {
-    return fail(damaged(database.file().path(), from,
+    return fail(damaged(database.source().path(), from,
                         fmt::format("a page from {} to {}, found {}", kFirstPage,
                                     database.meta().high_water - 1, id)));
   }
@@ -214,7 +214,7 @@ class Coverage final : public PageListener {
   base::Result<> on_page(std::uint64_t id, std::uint64_t pages) override {
     for (std::uint64_t page = id; page < id + pages; page++) {
       if (taken_[page]) {
-        return fail(damaged(database_.file().path(), page * database_.meta().page_bytes,
+        return fail(damaged(database_.source().path(), page * database_.meta().page_bytes,
                             fmt::format("page {} to be used once", page)));
       }
       taken_[page] = true;
@@ -224,7 +224,7 @@ class Coverage final : public PageListener {
   base::Result<> expect_all() const {
     for (std::uint64_t page = kFirstPage; page < taken_.size(); page++) {
       if (!taken_[page]) {
-        return fail(damaged(database_.file().path(), page * database_.meta().page_bytes,
+        return fail(damaged(database_.source().path(), page * database_.meta().page_bytes,
                             fmt::format("page {} to be reachable or free", page)));
       }
     }
@@ -241,7 +241,7 @@ class FreelistReader {
  public:
   FreelistReader(const Database& database, Coverage& coverage)
       : database_(database),
-        file_(database.file()),
+        file_(database.source()),
         coverage_(coverage),
         offset_(database.meta().freelist * database.meta().page_bytes) {}
 
@@ -291,7 +291,7 @@ class FreelistReader {
   }
 
   const Database& database_;
-  const env::File& file_;
+  const Source& file_;
   Coverage& coverage_;
   const std::uint64_t offset_;
 };
@@ -301,7 +301,7 @@ base::Result<> check_rest(const Database& database, Coverage& coverage) {
   const std::uint64_t freelist = database.meta().freelist;
   if (freelist == kNoFreelist) return {};
   if (freelist < kFirstPage || freelist >= database.meta().high_water) {
-    return fail(damaged(database.file().path(), 0,
+    return fail(damaged(database.source().path(), 0,
                         fmt::format("a list of free pages below page {}, found it at {}",
                                     database.meta().high_water, freelist)));
   }
@@ -312,30 +312,32 @@ base::Result<> check_rest(const Database& database, Coverage& coverage) {
 }  // namespace
 
 base::Result<Database> Database::open(const env::File& file) {
-  ASSIGN_OR_RETURN(const std::optional<Meta> meta, newest_meta(file));
-  if (!meta) return fail(damaged(file.path(), 0, "a valid meta page of bbolt, 0 or 1"));
-  const Database database(file, *meta, nullptr);
-  RETURN_IF_ERROR(database.check_length());
-  return database;
+  auto source = std::make_shared<const WholeFile>(file);
+  ASSIGN_OR_RETURN(auto database, open_coming(*source));
+  CHECK(database.has_value());
+  database->source_ = std::move(source);
+  RETURN_IF_ERROR(database->check_length());
+  return *std::move(database);
 }
 
 // A damaged first page does not say where the second lies: then all of it is waited for.
-base::Result<std::optional<Database>> Database::open_coming(const env::File& file,
-                                                            const Arrival& arrival) {
-  if (!arrival.is_over()) {
-    if (!arrival.has(kPageBytesMin)) return std::optional<Database>();
-    ASSIGN_OR_RETURN(const std::optional<Meta> first, read_meta(file, 0));
-    if (!first || !arrival.has(kFirstPage * first->page_bytes)) return std::optional<Database>();
+base::Result<std::optional<Database>> Database::open_coming(const Source& source) {
+  if (!source.is_whole()) {
+    if (!source.has(kPageBytesMin)) return std::optional<Database>();
+    ASSIGN_OR_RETURN(const std::optional<Meta> first, read_meta(source, 0));
+    if (!first || !source.has(kFirstPage * first->page_bytes)) return std::optional<Database>();
   }
-  ASSIGN_OR_RETURN(const std::optional<Meta> meta, newest_meta(file));
-  if (!meta) return fail(damaged(file.path(), 0, "a valid meta page of bbolt, 0 or 1"));
-  return std::optional<Database>(Database(file, *meta, &arrival));
+  ASSIGN_OR_RETURN(const std::optional<Meta> meta, newest_meta(source));
+  if (!meta) return fail(damaged(source.path(), 0, "a valid meta page of bbolt, 0 or 1"));
+  // Somebody else's to keep.
+  std::shared_ptr<const Source> borrowed(std::shared_ptr<const Source>(), &source);
+  return std::optional<Database>(Database(std::move(borrowed), *meta));
 }
 
 base::Result<> Database::check_length() const {
-  ASSIGN_OR_RETURN(const std::uint64_t size, file_->size());
+  ASSIGN_OR_RETURN(const std::uint64_t size, source_->size());
   if (meta_.high_water > kFirstPage && meta_.high_water <= size / meta_.page_bytes) return {};
-  return fail(damaged(file_->path(), 0,
+  return fail(damaged(source_->path(), 0,
                       fmt::format("{} pages of {} bytes, as its meta page says, found {} bytes",
                                   meta_.high_water, meta_.page_bytes, size)));
 }
@@ -367,7 +369,7 @@ base::Result<bool> Cursor::descend(std::uint64_t id, std::optional<std::string> 
                                    std::optional<std::string> end) {
   const std::uint64_t from = frames_.empty() ? 0 : frames_.back().page.offset;
   if (frames_.size() == kHeightMax) {
-    return fail(damaged(database_.file().path(), from,
+    return fail(damaged(database_.source().path(), from,
                         fmt::format("a tree of at most {} heights", kHeightMax)));
   }
   ASSIGN_OR_RETURN(std::optional<Page> page, read_page(database_, id, from));
@@ -391,7 +393,7 @@ base::Result<bool> Cursor::descend_to_child(const Frame& frame) {
 
 base::Result<> Cursor::check_place(const Page& page, const std::optional<std::string>& first,
                                    const std::optional<std::string>& end) const {
-  const Place place{.path = database_.file().path(), .offset = page.offset};
+  const Place place{.path = database_.source().path(), .offset = page.offset};
   const bool is_root = frames_.empty();
   if (page.elements.empty()) {
     if (is_root && page.header.is(PageType::kLeaf)) return {};
@@ -463,7 +465,7 @@ base::Result<Bucket> Cursor::bucket() const {
   const std::uint64_t offset =
       frame.page.offset + static_cast<std::uint64_t>(bytes.data() - frame.page.bytes->data());
   if (bytes.size() < kBucketHeaderBytes) {
-    return fail(damaged(database_.file().path(), offset, "the root and sequence of a bucket"));
+    return fail(damaged(database_.source().path(), offset, "the root and sequence of a bucket"));
   }
   Bucket bucket{.root = base::load_le<std::uint64_t>(bytes.data()),
                 .sequence = base::load_le<std::uint64_t>(bytes.data() + 8)};
@@ -485,7 +487,7 @@ base::Result<> check(const Database& database) {
     }
     if (!path.back()->is_bucket()) continue;
     if (path.size() == kNestingMax) {
-      return fail(damaged(database.file().path(), 0,
+      return fail(damaged(database.source().path(), 0,
                           fmt::format("buckets in buckets at most {} deep", kNestingMax)));
     }
     ASSIGN_OR_RETURN(Bucket bucket, path.back()->bucket());

@@ -7,7 +7,7 @@
 // A file that still comes, front to back, is walked as far as it has come: a cursor that stands
 // before a page which is not there says so, and goes on from there later.
 //
-//   Arrival -> Database::open_coming until it is there -> Cursor::advance, which may say kLater
+//   Source -> Database::open_coming until it is there -> Cursor::advance, which may say kLater
 //
 // A file in use, or a copy of one, has pages that are free and still look like what they were: only
 // the trees tell what is in it, so it is read from its root, never front to back.
@@ -17,7 +17,7 @@
 // checksummed by bbolt: damage within one goes unnoticed here. Nor does it see that two buckets
 // name the same pages, or one its own: check() does, before buckets in buckets are walked.
 //
-// Threads: a Database is immutable, but for what its Arrival says, which belongs to the one lane of
+// Threads: a Database is immutable, but for a source that comes, which belongs to the one lane of
 // its cursors; a Cursor belongs to one. Both block in reads, never for what has not come.
 #pragma once
 
@@ -30,6 +30,7 @@
 
 #include "base/result.h"
 #include "bolt/format.h"
+#include "bolt/source.h"
 #include "env/file.h"
 
 namespace keelson::bolt {
@@ -42,46 +43,29 @@ struct Bucket {
   std::uint64_t offset = 0;  // of an inline leaf in the file, for errors
 };
 
-// How much is there of a file that comes front to back. What is there does not change.
-class Arrival {
- public:
-  void grow(std::uint64_t bytes) { there_ = bytes; }
-  // There is no more to come: from now on what is not there is missing.
-  void end() { there_ = ~std::uint64_t{0}; }
-  bool has(std::uint64_t bytes) const { return bytes <= there_; }
-  bool is_over() const { return there_ == ~std::uint64_t{0}; }
-
- private:
-  std::uint64_t there_ = 0;
-};
-
 class Database {
  public:
   // `file` outlives it, and does not change. An error if neither meta page is valid, or the file is
   // shorter than the newer one says.
   static base::Result<Database> open(const env::File& file);
-  // One that still comes. `arrival` outlives it. nullopt while it cannot be said which meta page
-  // counts; how long the file is is known from then on, and is looked at by whoever ends it.
-  static base::Result<std::optional<Database>> open_coming(const env::File& file,
-                                                           const Arrival& arrival);
+  // One that may still come, and outlives it. nullopt while it cannot be said which meta page
+  // counts. How long it must be is looked at by whoever has it whole.
+  static base::Result<std::optional<Database>> open_coming(const Source& source);
   // Whether the file is as long as the meta page says.
   base::Result<> check_length() const;
 
   const Meta& meta() const { return meta_; }
-  const env::File& file() const { return *file_; }
+  const Source& source() const { return *source_; }
   Bucket root() const { return {.root = meta_.root, .sequence = meta_.sequence}; }
   // Bytes up to the high-water mark: what belongs to the file. More may follow.
   std::uint64_t bytes() const { return meta_.high_water * meta_.page_bytes; }
-  // Whether the file has come that far.
-  bool has(std::uint64_t bytes) const { return arrival_ == nullptr || arrival_->has(bytes); }
 
  private:
-  Database(const env::File& file, const Meta& meta, const Arrival* arrival)
-      : file_(&file), meta_(meta), arrival_(arrival) {}
+  Database(std::shared_ptr<const Source> source, const Meta& meta)
+      : source_(std::move(source)), meta_(meta) {}
 
-  const env::File* file_;
+  std::shared_ptr<const Source> source_;
   Meta meta_;
-  const Arrival* arrival_;  // nullptr: all of it is there
 };
 
 namespace internal {
@@ -99,7 +83,7 @@ struct Page {
 
 }  // namespace internal
 
-// Told of each page that a cursor reads.
+// Told of each page that a cursor has read, and so does not ask for again.
 class PageListener {
  public:
   virtual ~PageListener() = default;

@@ -195,7 +195,6 @@ base::Result<void, BootError> import_and_install(env::FileSystem& files, const P
   };
   auto import = StoreImport::begin(files, paths, begun.database, begun.index, std::move(options));
   if (!import) return refuse(import.error());
-  (*import)->end();
   for (;;) {
     const auto step = (*import)->step();
     if (!step) return refuse(step.error());

@@ -472,14 +472,11 @@ TEST_F(DbTransferTest, IsStagedWhileItComes) {
     return sum;
   };
   ASSERT_EQ(give(0, 5000), "");
-  world_.run_for(Milliseconds(100));
   EXPECT_FALSE(host_.disk().status(import).value()) << "the root has not come";
   ASSERT_EQ(give(5000, bytes.size() / 2), "");
-  world_.run_for(Milliseconds(100));
   const std::uint64_t of_half = staged_bytes();
   EXPECT_GT(of_half, bytes.size() / 3);
   ASSERT_EQ(give(bytes.size() / 2, bytes.size()), "");
-  world_.run_for(Milliseconds(100));
   EXPECT_GT(staged_bytes(), of_half + bytes.size() / 4);
   EXPECT_FALSE(host_.disk().status(staged_path(paths_, made.snapshot.metadata.index)).value());
   on_lane([&] { sink.reset(); });
@@ -487,7 +484,7 @@ TEST_F(DbTransferTest, IsStagedWhileItComes) {
   EXPECT_FALSE(*coming_);
 }
 
-TEST_F(DbTransferTest, DamageIsSaidWithTheNextPieceAndNothingIsLeft) {
+TEST_F(DbTransferTest, DamageIsSaidWithItsPieceAndNothingIsLeft) {
   write_some(400);
   auto made = make_source();
   std::string bytes;
@@ -496,9 +493,7 @@ TEST_F(DbTransferTest, DamageIsSaidWithTheNextPieceAndNothingIsLeft) {
   }
   bytes[bytes.size() / 2 / 4096 * 4096] ^= 1;
   auto sink = make_sink(made.snapshot.metadata.index);
-  ASSERT_EQ(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 1))), "");
-  world_.run_for(Milliseconds(100));
-  EXPECT_THAT(write(*sink, base::SharedBytes(bytes.substr(bytes.size() - 1))),
+  EXPECT_THAT(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 1))),
               ::testing::HasSubstr("found a header of"));
   EXPECT_FALSE(host_.disk().status(env::join_path(paths_.member, "store.import")).value());
   EXPECT_THAT(finish(*sink), ::testing::HasSubstr("found a header of"));
@@ -528,8 +523,7 @@ TEST_F(DbTransferTest, RoomIsAskedForWithTheFirstPages) {
   const auto space = host_.disk().space(paths_.snap).value();
   host_.disk().set_capacity(space.total - space.available + 2 * made.source->size());
   EXPECT_EQ(write(*sink, piece.slice(0, 4096)), "");
-  EXPECT_EQ(write(*sink, piece.slice(4096, 4096)), "") << "it is looked at behind the answer";
-  EXPECT_THAT(write(*sink, piece.slice(8192, 1)), ::testing::HasSubstr("staging a snapshot of"));
+  EXPECT_THAT(write(*sink, piece.slice(4096, 4096)), ::testing::HasSubstr("staging a snapshot of"));
 }
 
 }  // namespace

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
+#include "bolt/coming_file.h"
 #include "member/applier.h"
 #include "member/log_snapshot.h"
 #include "member/staged_store.h"
-#include "wal/snapshotter.h"
 
 namespace keelson::member {
 
@@ -102,81 +102,74 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
         index_(wanted.index),
         applied_(wanted.applied),
         options_(std::move(options)),
-        coming_(env::join_path(paths.snap, fmt::format("tmp-{:016x}.db", wanted.index))),
-        database_(wal::Snapshotter(files, paths.snap).database_path(wanted.index)) {}
+        path_(env::join_path(paths.snap, fmt::format("tmp-{:016x}.db", wanted.index))) {}
   ~Work() {
-    if (file_ != nullptr) MAYBE(files_.remove(coming_).ok());
+    import_.reset();
+    MAYBE(remove_file().ok());
     if (is_only_) coming_flag_->store(false);
   }
 
-  void write(std::string_view bytes, Done done) {
-    answer(take(bytes), std::move(done));
+  void write(base::SharedBytes bytes, Done done) {
+    if (auto taken = take(std::move(bytes)); !taken) return answer(std::move(taken), done);
+    waiting_ = std::move(done);
     go_on();
   }
   void finish(Done done) {
-    finished_ = std::move(done);
-    if (imported_) imported_ = keep();
-    imported_ ? go_on() : end();
+    if (imported_ && import_ == nullptr) {
+      imported_ = fail(base::make_error(std::errc::bad_message, "a snapshot without a file"));
+    }
+    if (!imported_) return answer(imported_, done);
+    coming_->end();
+    waiting_ = std::move(done);
+    go_on();
   }
   // Nobody waits for it any more.
   void abandon() { import_.reset(); }
 
  private:
-  base::Result<> take(std::string_view bytes) {
+  base::Result<> take(base::SharedBytes bytes) {
     if (!is_only_) {
       return fail(
           base::make_error(std::errc::device_or_resource_busy, "another snapshot is coming"));
     }
     RETURN_IF_ERROR(imported_);
-    if (file_ == nullptr) RETURN_IF_ERROR(begin());
-    RETURN_IF_ERROR(file_->write_at(length_, bytes));
-    length_ += bytes.size();
-    import_->grow(length_);
-    return {};
+    if (coming_ == nullptr) RETURN_IF_ERROR(begin());
+    return coming_->come(std::move(bytes));
   }
   base::Result<> begin() {
     RETURN_IF_ERROR(remove_staged(files_, paths_, applied_));
-    ASSIGN_OR_RETURN(file_, files_.open(coming_, env::OpenMode::kCreate));
-    RETURN_IF_ERROR(file_->truncate(0));
-    ASSIGN_OR_RETURN(import_, StoreImport::begin(files_, paths_, coming_, index_, options_));
+    ASSIGN_OR_RETURN(auto file, files_.open(path_, env::OpenMode::kCreate));
+    RETURN_IF_ERROR(file->truncate(0));
+    coming_ = std::make_unique<bolt::ComingFile>(std::move(file));
+    ASSIGN_OR_RETURN(import_, StoreImport::begin(files_, paths_, *coming_, index_, options_));
     return {};
   }
 
-  // The next slice, if there is something to import and none is on its way.
+  // A slice after the other, as far as the walk gets with what is there.
   void go_on() {
-    if (import_ == nullptr || std::exchange(is_going_on_, true)) return;
-    worker_.post([self = shared_from_this()] { self->slice(); });
+    worker_.post([self = shared_from_this()] {
+      if (self->import_ != nullptr) self->slice();
+    });
   }
   void slice() {
-    is_going_on_ = false;
-    if (import_ == nullptr) return;
     const auto step = import_->step();
     if (step && *step == StoreImport::Step::kMore) return go_on();
-    if (step && *step == StoreImport::Step::kLater) return;
+    const bool is_over = !step || *step == StoreImport::Step::kDone;
     if (!step) imported_ = fail(step.error());
-    import_.reset();
-    if (finished_) end();
+    if (is_over) import_.reset();
+    if (auto removed = is_over ? remove_file() : base::Result<>(); imported_) imported_ = removed;
+    answer(imported_, waiting_);
   }
-
-  // Not synced: the log's record, from which on a start needs the data, comes after the staged
-  // store is durable. So most of the file may never reach the disk.
-  base::Result<> keep() {
-    if (import_ == nullptr) {
-      return fail(base::make_error(std::errc::bad_message, "a snapshot without a file"));
-    }
-    RETURN_IF_ERROR(files_.rename(coming_, database_));
-    file_.reset();
-    import_->end();
-    return {};
+  // It goes also if nothing can be made of it: it would not be asked for again.
+  base::Result<> remove_file() {
+    if (coming_ == nullptr) return {};
+    coming_.reset();
+    return files_.remove(path_);
   }
-  // The file goes also if nothing can be made of it: it would not be asked for again.
-  void end() {
-    const bool is_kept = file_ == nullptr && length_ > 0;
-    auto removed = is_kept ? files_.remove(database_) : base::Result<>();
-    answer(imported_ ? std::move(removed) : imported_, std::move(finished_));
-  }
-  void answer(base::Result<> result, Done done) {
-    lane_.post([result = std::move(result), done = std::move(done)]() mutable { done(result); });
+  void answer(base::Result<> result, Done& done) {
+    lane_.post([result = std::move(result), done = std::move(done)]() mutable {
+      done(std::move(result));
+    });
   }
 
   env::Lane& lane_;
@@ -187,13 +180,11 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
   const Paths paths_;
   const raft::Index index_, applied_;
   const store::Options options_;
-  const std::string coming_, database_;
-  std::unique_ptr<env::File> file_;  // while it comes
-  std::uint64_t length_ = 0;
+  const std::string path_;
+  std::unique_ptr<bolt::ComingFile> coming_;
   std::unique_ptr<StoreImport> import_;  // until it is done, or has failed
-  base::Result<> imported_;              // what has gone wrong with it, if anything
-  bool is_going_on_ = false;
-  Done finished_;  // asked for the end
+  base::Result<> imported_;              // what has gone wrong, if anything
+  Done waiting_;                         // for the walk to get on
 };
 
 DbSink::DbSink(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,
@@ -209,7 +200,7 @@ DbSink::~DbSink() {
 
 void DbSink::write(base::SharedBytes bytes, Done done) {
   worker_.post([work = work_, bytes = std::move(bytes), done = std::move(done)]() mutable {
-    work->write(bytes, std::move(done));
+    work->write(std::move(bytes), std::move(done));
   });
 }
 

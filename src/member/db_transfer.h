@@ -51,10 +51,11 @@ class DbSource final : public peer::SnapshotSource {
   raft::Index applied_ = 0;  // when the last piece was asked for
 };
 
-// Imports what comes while it comes: between two pieces, by slices, as far as the walk of its trees
-// gets (StoreImport). A piece is answered for before that, so the network never waits for more than
-// one slice; what the walk is behind lies in the file, not in memory. That something cannot be
-// imported is said with the next piece.
+// Imports what comes while it comes: with each piece, by slices, as far as the walk of its trees
+// gets (StoreImport). What it has not come to goes to the file, when the next piece is there: a
+// file of another order is not held in memory. The peer is answered for a piece when the walk has
+// got as far as it can, so a piece that cannot be imported is refused; meanwhile the next one
+// gathers.
 class DbSink final : public peer::SnapshotSink {
  public:
   struct Wanted {
@@ -69,7 +70,7 @@ class DbSink final : public peer::SnapshotSink {
   ~DbSink() override;
 
   void write(base::SharedBytes bytes, Done done) override;
-  // The store is staged when `done` hears of no error; the file has gone then.
+  // The store is staged when `done` hears of no error; there is no file then.
   void finish(Done done) override;
 
  private:

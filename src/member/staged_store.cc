@@ -112,17 +112,30 @@ base::Result<std::unique_ptr<StoreImport>> StoreImport::begin(env::FileSystem& f
                                                               const std::string& db_path,
                                                               raft::Index index,
                                                               store::Options options) {
-  ASSIGN_OR_RETURN(auto file, files.open(db_path, env::OpenMode::kRead));
+  std::unique_ptr<StoreImport> import(new StoreImport(files, paths, index, std::move(options)));
+  ASSIGN_OR_RETURN(import->file_, files.open(db_path, env::OpenMode::kRead));
+  import->whole_ = std::make_unique<bolt::WholeFile>(*import->file_);
+  import->source_ = import->whole_.get();
   RETURN_IF_ERROR(files.remove_all(import_path(paths)));
-  return std::unique_ptr<StoreImport>(
-      new StoreImport(files, paths, std::move(file), index, std::move(options)));
+  return import;
 }
 
-StoreImport::StoreImport(env::FileSystem& files, const Paths& paths,
-                         std::unique_ptr<env::File> file, raft::Index index, store::Options options)
+base::Result<std::unique_ptr<StoreImport>> StoreImport::begin(env::FileSystem& files,
+                                                              const Paths& paths,
+                                                              bolt::ComingFile& coming,
+                                                              raft::Index index,
+                                                              store::Options options) {
+  std::unique_ptr<StoreImport> import(new StoreImport(files, paths, index, std::move(options)));
+  import->coming_ = &coming;
+  import->source_ = &coming;
+  RETURN_IF_ERROR(files.remove_all(import_path(paths)));
+  return import;
+}
+
+StoreImport::StoreImport(env::FileSystem& files, const Paths& paths, raft::Index index,
+                         store::Options options)
     : files_(files),
       paths_(paths),
-      file_(std::move(file)),
       index_(index),
       options_(std::move(options)),
       small_(std::make_shared<base::Batch>()) {}
@@ -135,15 +148,8 @@ StoreImport::~StoreImport() {
 
 base::Error StoreImport::wrong(std::string_view expected) const {
   return base::make_error(std::errc::bad_message,
-                          fmt::format("{}: expected {}", file_->path(), expected));
+                          fmt::format("{}: expected {}", source_->path(), expected));
 }
-
-void StoreImport::grow(std::uint64_t bytes) {
-  there_ = bytes;
-  arrival_.grow(bytes);
-}
-
-void StoreImport::end() { arrival_.end(); }
 
 base::Result<StoreImport::Step> StoreImport::step() {
   if (!database_) return open_database();
@@ -153,18 +159,18 @@ base::Result<StoreImport::Step> StoreImport::step() {
 }
 
 base::Result<StoreImport::Step> StoreImport::open_database() {
-  ASSIGN_OR_RETURN(database_, bolt::Database::open_coming(*file_, arrival_));
+  ASSIGN_OR_RETURN(database_, bolt::Database::open_coming(*source_));
   if (!database_) return Step::kLater;
-  if (arrival_.is_over()) {
-    RETURN_IF_ERROR(database_->check_length());
-    there_ = database_->bytes();
-  }
-  RETURN_IF_ERROR(check_room(files_, paths_, database_->bytes(), there_, options_));
+  if (source_->is_whole()) RETURN_IF_ERROR(database_->check_length());
+  ASSIGN_OR_RETURN(const std::uint64_t there, source_->size());
+  RETURN_IF_ERROR(check_room(files_, paths_, database_->bytes(), there, options_));
+  if (coming_ != nullptr) coming_->set_page_bytes(database_->meta().page_bytes);
   buckets_.emplace(*database_, database_->root());
   return Step::kMore;
 }
 
-// The bucket that has the index and term of the whole file, before anything is made of it.
+// The bucket that has the index and term of the whole file, before anything is made of it. What is
+// read here is read once more.
 base::Result<StoreImport::Step> StoreImport::seek_place() {
   for (;;) {
     ASSIGN_OR_RETURN(const auto next, buckets_->advance());
@@ -183,7 +189,7 @@ base::Result<StoreImport::Step> StoreImport::seek_place() {
   }
   small_->set_applied(index_, term_);
   RETURN_IF_ERROR(open_store());
-  buckets_.emplace(*database_, database_->root());
+  buckets_.emplace(*database_, database_->root(), coming_);
   return Step::kMore;
 }
 
@@ -223,7 +229,7 @@ base::Result<StoreImport::Step> StoreImport::next_bucket() {
   }
   has_keys_ = has_keys_ || is_keys;
   ASSIGN_OR_RETURN(bolt::Bucket content, buckets_->bucket());
-  content_.emplace(*database_, std::move(content));
+  content_.emplace(*database_, std::move(content), coming_);
   return Step::kMore;
 }
 
@@ -296,7 +302,7 @@ base::Result<> StoreImport::work() {
 // A walk may have come to its end before the file has, which must be whole even so (S4).
 base::Result<StoreImport::Step> StoreImport::complete() {
   if (!has_keys_) return fail(wrong("a bucket `key`"));
-  if (!arrival_.is_over()) return Step::kLater;
+  if (!source_->is_whole()) return Step::kLater;
   RETURN_IF_ERROR(database_->check_length());
   RETURN_IF_ERROR(append(std::move(small_)));
   RETURN_IF_ERROR(store_->checkpoint(now_, options_.wall_now));

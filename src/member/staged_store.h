@@ -2,8 +2,8 @@
 // docs/design/0006-receiving-a-snapshot.md has the names, the steps and the table of what a start
 // finds.
 //
-//   snap/tmp-<index>.db, as it comes --StoreImport--> store.import
-//   snap/<index>.snap.db, whole      --StoreImport--> store.<index>, whole and durable
+//   snap/tmp-<index>.db, as it comes --StoreImport--> store.import --(all of it)--> store.<index>
+//   snap/<index>.snap.db, whole      --StoreImport--> store.import --(all of it)--> store.<index>
 //   WAL snapshot record of <index>, then install_staged: store -> store.old, store.<index> -> store
 //
 // Invariants
@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "bolt/coming_file.h"
 #include "bolt/reader.h"
 #include "env/file.h"
 #include "member/boot.h"
@@ -50,26 +51,28 @@ class StoreImport {
                                                           const std::string& db_path,
                                                           raft::Index index,
                                                           store::Options options);
+  // Of a file that comes, and outlives it; it is told which pages are not needed again.
+  static base::Result<std::unique_ptr<StoreImport>> begin(env::FileSystem& files,
+                                                          const Paths& paths,
+                                                          bolt::ComingFile& coming,
+                                                          raft::Index index,
+                                                          store::Options options);
   // Destroyed before step() said kDone: what was made is removed.
   ~StoreImport();
   StoreImport(const StoreImport&) = delete;
   StoreImport& operator=(const StoreImport&) = delete;
 
-  // So much of the file is there now; all of it. Its name may have changed, not what it is.
-  void grow(std::uint64_t bytes);
-  void end();
-
   enum class Step {
     kMore,
-    kLater,  // not before more has come; never after end()
+    kLater,  // not before more has come, or its end
     kDone,   // the staged store is in its place
   };
   // Some hundred KB. An error says what in the file is not as it must be, or what the disk refused.
   base::Result<Step> step();
 
  private:
-  StoreImport(env::FileSystem& files, const Paths& paths, std::unique_ptr<env::File> file,
-              raft::Index index, store::Options options);
+  StoreImport(env::FileSystem& files, const Paths& paths, raft::Index index,
+              store::Options options);
   base::Result<Step> open_database();
   base::Result<Step> seek_place();
   base::Result<Step> take_place();
@@ -84,11 +87,12 @@ class StoreImport {
 
   env::FileSystem& files_;
   const Paths paths_;
-  const std::unique_ptr<env::File> file_;
   const raft::Index index_;
   const store::Options options_;
-  bolt::Arrival arrival_;
-  std::uint64_t there_ = 0;  // of the file
+  std::unique_ptr<env::File> file_;  // of one that is whole
+  std::unique_ptr<bolt::WholeFile> whole_;
+  bolt::ComingFile* coming_ = nullptr;
+  const bolt::Source* source_ = nullptr;  // either
   std::optional<bolt::Database> database_;
 
   // Of `index_`, from the file.

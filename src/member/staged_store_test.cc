@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/random.h"
+#include "bolt/coming_file.h"
 #include "bolt/writer.h"
 #include "env/simulated/disk.h"
 #include "mvcc/record.h"
@@ -51,23 +52,32 @@ std::string db_file(const Content& content) {
   return writer.take();
 }
 
-// To its end, the file growing by random pieces of `bytes` from `there` on where it has to wait; ""
-// or why not.
-std::string import_all(StoreImport& import, env::File& file, std::string_view bytes,
-                       std::uint64_t there, base::Random& random) {
+// To its end; "" or why not.
+std::string import_all(StoreImport& import) {
   for (;;) {
     const auto step = import.step();
     if (!step) return step.error().message();
-    if (*step == StoreImport::Step::kDone) return there == bytes.size() ? "" : "done too early";
+    if (*step == StoreImport::Step::kDone) return "";
+    CHECK(*step == StoreImport::Step::kMore);
+  }
+}
+
+// The file coming by random pieces, now where the import has to wait, now before.
+std::string import_all(StoreImport& import, bolt::ComingFile& coming, std::string_view bytes) {
+  base::Random random(bytes.size());
+  std::uint64_t there = 0;
+  for (;;) {
+    const auto step = import.step();
+    if (!step) return step.error().message();
+    if (*step == StoreImport::Step::kDone) return coming.is_whole() ? "" : "done too early";
     if (*step == StoreImport::Step::kMore && !random.one_in(4)) continue;
     if (there == bytes.size()) {
-      import.end();
+      coming.end();
       continue;
     }
     const auto some = bytes.substr(there, 1 + random.below(20'000));
-    if (!file.write_at(there, some)) return "off";
+    if (!coming.come(base::SharedBytes::copy_of(some)).ok()) return "off";
     there += some.size();
-    import.grow(there);
   }
 }
 
@@ -122,16 +132,18 @@ class StagedStoreTest : public ::testing::Test {
     const std::string path = env::join_path(paths.snap, "file");
     if (!disk.make_directories(paths.snap).ok()) return "off";
     const std::string bytes = db_file(content);
-    // Now the whole file before it begins, now nothing of it.
-    for (const std::uint64_t there : {bytes.size(), std::size_t{0}}) {
-      if (!env::write_file(disk, path, std::string_view(bytes).substr(0, there))) return "off";
-      const auto file = disk.open(path, env::OpenMode::kReadWrite).value();
-      auto import = StoreImport::begin(disk, paths, path, kIndex, config().store);
-      if (!import) return import.error().message();
-      base::Random random(bytes.size());
-      if (auto why = import_all(**import, *file, bytes, there, random); !why.empty()) return why;
-    }
-    return "";
+    if (!env::write_file(disk, path, bytes)) return "off";
+    auto import = StoreImport::begin(disk, paths, path, kIndex, config().store);
+    if (!import) return import.error().message();
+    const std::string why = import_all(**import);
+    const std::string coming_path = env::join_path(paths.snap, "tmp-file");
+    bolt::ComingFile coming(disk.open(coming_path, env::OpenMode::kCreate).value());
+    import = StoreImport::begin(disk, paths, coming, kIndex, config().store);
+    if (!import) return import.error().message();
+    const std::string as_it_comes = import_all(**import, coming, bytes);
+    // But for the name of the file, both say the same.
+    EXPECT_EQ(why.substr(why.find(':') + 1), as_it_comes.substr(as_it_comes.find(':') + 1));
+    return why;
   }
 
   Content content_;
@@ -231,40 +243,19 @@ std::uint64_t member_id() {
 enum class Way { kFile, kFileThenStage, kStageAsItComes };
 
 // What a DbSink does with it.
-bool stage_as_it_comes(Disk& disk, const Paths& paths, const std::string& bytes,
-                       const std::string& path) {
-  const std::string coming = env::join_path(paths.snap, fmt::format("tmp-{:016x}.db", kIndex));
-  auto file = disk.open(coming, env::OpenMode::kCreate);
+bool stage_as_it_comes(Disk& disk, const Paths& paths, const std::string& bytes) {
+  const std::string path = env::join_path(paths.snap, fmt::format("tmp-{:016x}.db", kIndex));
+  auto file = disk.open(path, env::OpenMode::kCreate);
   if (!file) return false;
+  bolt::ComingFile coming(*std::move(file));
   auto import = StoreImport::begin(disk, paths, coming, kIndex, config().store);
-  if (!import) return false;
-  for (std::uint64_t there = 0; there < bytes.size();) {
-    const auto some = std::string_view(bytes).substr(there, 10'000);
-    if (!(*file)->write_at(there, some).ok()) return false;
-    there += some.size();
-    (*import)->grow(there);
-    const auto step = (*import)->step();
-    if (!step.ok()) return false;
-    CHECK(*step != StoreImport::Step::kDone);
-  }
-  if (!disk.rename(coming, path).ok()) return false;
-  (*import)->end();
-  for (;;) {
-    const auto step = (*import)->step();
-    if (!step.ok()) return false;
-    if (*step == StoreImport::Step::kDone) return disk.remove(path).ok();
-  }
+  if (!import || import_all(**import, coming, bytes) != "") return false;
+  return disk.remove(path).ok();
 }
 
 bool stage_whole(Disk& disk, const Paths& paths, const std::string& path) {
   auto import = StoreImport::begin(disk, paths, path, kIndex, config().store);
-  if (!import) return false;
-  (*import)->end();
-  for (;;) {
-    const auto step = (*import)->step();
-    if (!step.ok()) return false;
-    if (*step == StoreImport::Step::kDone) return disk.remove(path).ok();
-  }
+  return import && import_all(**import) == "" && disk.remove(path).ok();
 }
 
 bool receive(Disk& disk, const Content& content, Way way, Marks& marks) {
@@ -276,7 +267,7 @@ bool receive(Disk& disk, const Content& content, Way way, Marks& marks) {
     const std::string path = snapshotter.database_path(kIndex);
     const std::string bytes = db_file(content);
     if (way == Way::kStageAsItComes) {
-      if (!stage_as_it_comes(disk, paths, bytes, path)) return false;
+      if (!stage_as_it_comes(disk, paths, bytes)) return false;
     } else {
       if (!env::write_file(disk, path, bytes).ok()) return false;
       if (!disk.sync_directory(paths.snap).ok()) return false;

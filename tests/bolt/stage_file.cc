@@ -72,7 +72,6 @@ base::Result<> run(const std::string& path, const std::string& directory) {
   const store::Options options = member::store_options(config, {}, 1, 0);
   ASSIGN_OR_RETURN(const auto import,
                    member::StoreImport::begin(files, paths, path, index, options));
-  import->end();
   for (;;) {
     ASSIGN_OR_RETURN(const auto step, import->step());
     if (step != member::StoreImport::Step::kDone) continue;
