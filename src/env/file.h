@@ -19,6 +19,8 @@ namespace keelson::env {
 
 class File {
  public:
+  static constexpr std::size_t kPageBytes = 4096;  // of what bypass_cache speaks of
+
   virtual ~File() = default;  // closes, releases locks
 
   // Exactly out.size() bytes unless the file ends first; returns how many. Any thread.
@@ -43,6 +45,10 @@ class File {
   // about pace, no promise about durability. But an error is one of writing: the kernel tells it
   // once, so it weighs as much as that of a sync.
   virtual base::Result<> push_out(std::uint64_t offset, std::uint64_t length, bool wait) = 0;
+  // For a file that is written and not read again: from now on whole pages (kPageBytes, by offset,
+  // length and address in memory) are written around the page cache where the file system can, and
+  // nothing is read through this File. A hint; what else is written is written as ever.
+  virtual void bypass_cache() = 0;
   virtual base::Result<std::uint64_t> size() const = 0;
   virtual base::Result<> truncate(std::uint64_t size) = 0;
   // Room for [0, size), extending the file; reads as zeros. Falls back to truncate where

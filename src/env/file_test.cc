@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 
 #include "env/posix/files.h"
@@ -117,6 +118,25 @@ TEST_P(FileSystemTest, ManyPartsAndManyBytesArriveInOrder) {
   ASSERT_TRUE(file->write_at(1, parts));
   std::string expected(1, '\0');
   for (const auto& piece : pieces) expected += piece;
+  EXPECT_EQ(read("f"), expected);
+}
+
+TEST_P(FileSystemTest, WhatGoesAroundTheCacheArrivesWhateverItsShape) {
+  constexpr std::size_t kPage = File::kPageBytes;
+  alignas(kPage) static std::array<char, 3 * kPage> memory;
+  for (std::size_t i = 0; i < memory.size(); i++) memory[i] = static_cast<char>('a' + i % 23);
+  const std::string_view bytes(memory.data(), memory.size());
+  const auto file = open("f", OpenMode::kCreate);
+  file->bypass_cache();
+  ASSERT_TRUE(file->write_at(kPage, bytes.substr(0, 2 * kPage)));
+  EXPECT_EQ(read("f"), std::string(kPage, '\0') + std::string(bytes.substr(0, 2 * kPage)));
+  ASSERT_TRUE(file->write_at(0, bytes.substr(1, kPage))) << "not where a page begins in memory";
+  ASSERT_TRUE(file->write_at(3 * kPage, bytes.substr(0, 5))) << "no whole page";
+  ASSERT_TRUE(file->write_at(kPage + 7, bytes.substr(kPage, kPage))) << "not at a page of the file";
+  ASSERT_TRUE(file->sync());
+  std::string expected(bytes.substr(1, kPage));
+  expected.append(bytes.substr(0, 2 * kPage)).append(bytes.substr(0, 5));
+  expected.replace(kPage + 7, kPage, bytes.substr(kPage, kPage));
   EXPECT_EQ(read("f"), expected);
 }
 

@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint64_t kStepBytes = 1u << 20;
 constexpr std::uint64_t kVolumeShareLeft = 16;
 constexpr std::size_t kZeroBytes = 64u << 10;
-constexpr std::array<char, kZeroBytes> kZeros{};
+alignas(env::File::kPageBytes) constexpr std::array<char, kZeroBytes> kZeros{};
 }  // namespace
 
 Result<SpareMaker> SpareMaker::begin(env::FileSystem& files, SpareRequest request) {
@@ -25,6 +25,7 @@ Result<SpareMaker> SpareMaker::begin(env::FileSystem& files, SpareRequest reques
         Error(Errc::kLocked, request.path, 0, "a spare file is in use by somebody else"));
   }
   RETURN_IF_ERROR(file->truncate(0));
+  file->bypass_cache();
   return SpareMaker(files, std::move(request), std::move(file));
 }
 
@@ -42,6 +43,7 @@ Result<bool> SpareMaker::step() {
 
 // While a spare grows the volume may fill up from elsewhere.
 Result<> SpareMaker::check_room() const {
+  if (!request_.leaves_room) return {};
   ASSIGN_OR_RETURN(const auto space, files_->space(request_.path));
   const std::uint64_t left_free = std::min(space.total / kVolumeShareLeft, request_.bytes);
   const std::uint64_t missing = request_.bytes - written_;

@@ -8,6 +8,9 @@
 //
 //   Wal::next_spare() -> SpareMaker::begin -> step ... step -> finish() -> Wal::add_spare
 //
+// It is written around the page cache: 64 MB of zeros that nobody reads would push out as much that
+// somebody does.
+//
 // A spare is a convenience until the disk is full: one that would leave less than a sixteenth of
 // the volume free (or than its own size) is not made. Otherwise it would eat, megabyte by megabyte,
 // what the store gives up of its reserve to tell that there is no more space.
@@ -27,6 +30,7 @@ namespace keelson::wal {
 struct SpareRequest {
   std::string path;
   std::uint64_t bytes = 0;
+  bool leaves_room = true;  // is not made where it would leave others too little
   bool unsafe_no_fsync = false;
 };
 

@@ -221,15 +221,15 @@ Result<std::unique_ptr<Wal>> Wal::create(env::FileSystem& files, Options options
 
 Result<> Wal::create_first(Wal& wal, const std::string& directory) {
   const SegmentName name;
-  const std::string path = env::join_path(directory, name.text());
-  ASSIGN_OR_RETURN(auto file, wal.files_.open(path, env::OpenMode::kCreateNew));
-  ASSIGN_OR_RETURN(const bool locked, file->try_lock());
-  if (!locked)
-    return base::fail(Error(Errc::kLocked, path, 0, "expected to be alone with a new file"));
-  RETURN_IF_ERROR(file->preallocate(wal.options_.segment_bytes));
+  ASSIGN_OR_RETURN(Spare spare,
+                   make_spare(wal.files_, {.path = env::join_path(directory, name.text()),
+                                           .bytes = wal.options_.segment_bytes,
+                                           .leaves_room = false,
+                                           .unsafe_no_fsync = wal.options_.unsafe_no_fsync}));
   wal.segments_.push_back({.name = name,
                            .path = env::join_path(wal.options_.directory, name.text()),
-                           .file = std::move(file)});
+                           .file = std::move(spare.file)});
+  RETURN_IF_ERROR(wal.writer_.begin(*wal.tail().file, 0));
   wal.gather_header();
   wal.pending_.add_snapshot({});
   RETURN_IF_ERROR(wal.write_to_tail());
@@ -343,7 +343,8 @@ Result<> Wal::prepare_tail(std::uint64_t valid_bytes, std::uint32_t crc) {
     auto grown = tail().file->preallocate(options_.segment_bytes);
     if (!grown && !is_full_disk(grown.error())) return base::fail(Error(std::move(grown).error()));
   }
-  return sync_tail();
+  RETURN_IF_ERROR(sync_tail());
+  return writer_.begin(*tail().file, valid_bytes);
 }
 
 // W4. A frame of zero length ends the file, whatever an unsynced write of a former life left behind
@@ -427,7 +428,7 @@ void Wal::gather_header() {
 }
 
 Result<> Wal::write_to_tail() {
-  RETURN_IF_ERROR(tail().file->write_at(tail().bytes, pending_.bytes()));
+  RETURN_IF_ERROR(writer_.write(pending_.bytes()));
   tail().bytes += pending_.bytes().size();
   stats_.bytes_written += pending_.bytes().size();
   unsynced_ = true;
@@ -451,6 +452,7 @@ Result<> Wal::write_to_new_segment() {
                   .path = env::join_path(options_.directory, name.text()),
                   .file = std::move(spare.file)};
   segments_.push_back(std::move(segment));
+  RETURN_IF_ERROR(writer_.begin(*tail().file, 0));
   RETURN_IF_ERROR(write_to_tail());
   RETURN_IF_ERROR(sync_tail());
   RETURN_IF_ERROR(files_.rename(spare.path, tail().path));
@@ -495,7 +497,8 @@ Result<std::uint64_t> segment_bytes_in(env::FileSystem& files, std::string_view 
                                        std::uint64_t wanted) {
   constexpr std::uint64_t kLeast = std::uint64_t{1} << 20;
   ASSIGN_OR_RETURN(const auto space, files.space(parent_of(directory)));
-  return std::min(wanted, std::max(kLeast, space.total / 16));
+  const std::uint64_t share = space.total / 16 / env::File::kPageBytes * env::File::kPageBytes;
+  return std::min(wanted, std::max(kLeast, share));
 }
 
 std::optional<SpareRequest> Wal::next_spare() {

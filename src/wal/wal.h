@@ -45,6 +45,7 @@
 #include "wal/record.h"
 #include "wal/segment_name.h"
 #include "wal/spare.h"
+#include "wal/tail_writer.h"
 
 namespace keelson::wal {
 
@@ -175,6 +176,7 @@ class Wal {
   std::uint64_t spare_number_ = 0;
   bool spare_requested_ = false;
 
+  TailWriter writer_;  // of tail()
   FrameBuffer pending_;
   std::uint32_t pending_crc_ = 0;  // the chain before what is pending
   bool must_sync_ = false;         // for what is pending

@@ -433,14 +433,15 @@ TEST(Wal, SparesAreUsedInTurnAndLeftoversRemoved) {
 TEST(Wal, WithoutRoomForAWholeFileItGrowsAsItIsWritten) {
   Disk disk(1);
   {
-    auto wal = create(disk);
-    disk.set_capacity(disk.used() + kSmallSegment / 2);
+    constexpr std::uint64_t kPage = env::File::kPageBytes;  // as it grows
+    auto wal = create(disk, {.directory = "/m/wal", .segment_bytes = 4 * kPage});
+    disk.set_capacity(disk.used() + 2 * kPage);
     raft::Index i = 1;
     for (; wal->stats().cuts < 1; i++)
       put(*wal, {.term = 1, .vote = 1, .commit = i}, {entry(1, i, std::string(500, 'x'))});
     put(*wal, {.term = 1, .vote = 1, .commit = i}, {entry(1, i, "the last that fits")});
     EXPECT_EQ(wal->stats().cuts_without_spare, 1u);
-    wal->append({}, std::vector{entry(1, i + 1, std::string(kSmallSegment, 'x'))});
+    wal->append({}, std::vector{entry(1, i + 1, std::string(3 * kPage, 'x'))});
     const auto flushed = wal->flush_and_sync();
     ASSERT_FALSE(flushed);
     EXPECT_EQ(flushed.error().code, Errc::kNoSpace);

@@ -87,6 +87,11 @@ class PosixFile final : public File {
       const auto wrote = uninterrupted([&] {
         return ::pwritev(fd_, pieces.data(), static_cast<int>(count), static_cast<off_t>(offset));
       });
+      // No whole pages, or a file system that asks for more than those.
+      if (wrote < 0 && errno == EINVAL && bypasses_cache_) {
+        use_cache(true);
+        continue;
+      }
       if (wrote < 0) return failure(errno, "write", path_);
       offset += static_cast<std::uint64_t>(wrote);
       std::size_t left = static_cast<std::size_t>(wrote) + skip;
@@ -118,6 +123,8 @@ class PosixFile final : public File {
     if (result != 0 && !unsupported(errno)) return failure(errno, "push out", path_);
     return {};
   }
+
+  void bypass_cache() override { use_cache(false); }
 
   base::Result<std::uint64_t> size() const override {
     struct stat status;
@@ -166,6 +173,13 @@ class PosixFile final : public File {
   const std::string& path() const override { return path_; }
 
  private:
+  void use_cache(bool yes) {
+    const int flags = ::fcntl(fd_, F_GETFL);
+    if (flags == -1) return;
+    const int wanted = yes ? flags & ~O_DIRECT : flags | O_DIRECT;
+    if (::fcntl(fd_, F_SETFL, wanted) == 0) bypasses_cache_ = !yes;
+  }
+
   // An open-file-description lock: of this File, not of the process, so that two opens in one
   // process exclude each other too. Returns the error number.
   int set_lock(short type) {
@@ -179,6 +193,7 @@ class PosixFile final : public File {
   const std::string path_;
   mutable std::atomic<bool> always_cold_ = false;  // this file system knows no RWF_NOWAIT
   bool by_flock_ = false;
+  bool bypasses_cache_ = false;
 };
 
 int open_flags(OpenMode mode) {

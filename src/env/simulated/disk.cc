@@ -238,6 +238,7 @@ class DiskFile final : public File {
   }
 
   base::Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) const override {
+    CHECK(!bypasses_cache_);
     RETURN_IF_ERROR(enter(Disk::Operation::kRead, out.size()));
     return inode_->content.read(offset, out);
   }
@@ -283,6 +284,8 @@ class DiskFile final : public File {
   base::Result<> push_out(std::uint64_t, std::uint64_t, bool) override {
     return enter(Disk::Operation::kPushOut);
   }
+
+  void bypass_cache() override { bypasses_cache_ = true; }
 
   base::Result<std::uint64_t> size() const override {
     RETURN_IF_ERROR(enter(Disk::Operation::kStatus));
@@ -355,6 +358,7 @@ class DiskFile final : public File {
   const std::string path_;
   const bool writable_;
   const std::uint64_t life_;
+  bool bypasses_cache_ = false;
 };
 
 }  // namespace internal
