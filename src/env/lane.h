@@ -45,6 +45,12 @@ class Lane {
   // not.
   virtual void rouse() {}
 
+  // A hint from a job of this lane: it gives `other`, in this job and only then, work that takes
+  // microseconds and a sync. If `other` sleeps, this lane's thread may do that work at the end of
+  // its turn, which saves waking a thread there and back; as long as nobody else is kept waiting by
+  // that. May change which thread runs other's next jobs, never which or in what order.
+  virtual void stand_in_for(Lane& /*other*/) {}
+
   // True inside a job of this lane.
   virtual bool is_current() const = 0;
   virtual std::string_view name() const = 0;

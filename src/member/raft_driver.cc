@@ -352,11 +352,14 @@ void RaftDriver::hand_out(raft::Ready ready) {
     // A commit that moved alone may be lost in a crash; it rides with the next append instead of
     // waking the log lane for itself.
     if (job.must_sync || job.snapshot || !job.entries.empty() || !job.responses.empty()) {
+      const bool commits = only_voter_ && leads();
+      // Alone, this lane has nothing to do before that is durable.
+      if (commits && alone_) lane_.stand_in_for(*shared_.log_lane);
       log_->push_always({.hard_state = std::exchange(unsaved_state_, {}),
                          .snapshot = std::move(job.snapshot),
                          .entries = std::move(job.entries),
                          .responses = std::move(job.responses),
-                         .commits = only_voter_ && leads()});
+                         .commits = commits});
     }
   }
   if (ready.apply) {

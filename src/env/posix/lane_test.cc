@@ -148,6 +148,136 @@ TEST_F(LaneTest, ALaneThatWasRousedHearsWhatFollows) {
   EXPECT_EQ(rounds, kRounds);
 }
 
+// Lets a lane fall asleep: nothing tells when it has, but a lane that is asked again and again has,
+// some time.
+class StandInTest : public LaneTest {
+ protected:
+  // The thread that ran a job of the log, posted by io which offered to stand in.
+  std::thread::id who_ran() {
+    std::thread::id ran;
+    std::latch done(1);
+    io_.post([&] {
+      io_.stand_in_for(log_);
+      log_.post([&] {
+        EXPECT_TRUE(log_.is_current());
+        EXPECT_FALSE(io_.is_current());
+        ran = std::this_thread::get_id();
+        log_.at_turn_end([&] { done.count_down(); });
+      });
+    });
+    done.wait();
+    run_in(io_, [] {});  // its turn has ended
+    return ran;
+  }
+  bool await(const std::function<bool()>& is_so) {
+    for (const auto end = runtime_.clock().now() + base::Seconds(60); !is_so();) {
+      if (runtime_.clock().now() > end) return false;
+    }
+    return true;
+  }
+  std::thread::id thread_of(Lane& lane) {
+    std::thread::id id;
+    run_in(lane, [&] { id = std::this_thread::get_id(); });
+    return id;
+  }
+};
+
+TEST_F(StandInTest, ItsThreadDoesWhatASleepingLaneIsGiven) {
+  const auto io = thread_of(io_), log = thread_of(log_);
+  EXPECT_TRUE(await([&] { return who_ran() == io; }));
+  EXPECT_EQ(thread_of(log_), log) << "afterwards it has its own again";
+}
+
+TEST_F(StandInTest, WhoKeepsOthersWaitingStopsAndTriesAgainLater) {
+  const auto io = thread_of(io_);
+  // Stands in for a job that lasts until somebody has posted to io.
+  const auto keep_waiting = [&] {
+    bool stood_in = false;
+    std::latch began(1), posted(1), done(1);
+    io_.post([&] {
+      io_.stand_in_for(log_);
+      log_.post([&] {
+        stood_in = std::this_thread::get_id() == io;
+        began.count_down();
+        posted.wait();
+        done.count_down();
+      });
+    });
+    began.wait();
+    io_.post([] {});
+    posted.count_down();
+    done.wait();
+    run_in(io_, [] {});
+    return stood_in;
+  };
+  ASSERT_TRUE(await(keep_waiting));
+  EXPECT_NE(who_ran(), io) << "the next time it is left out";
+  EXPECT_TRUE(await([&] { return who_ran() == io; }));
+}
+
+TEST_F(StandInTest, ALaneThatIsLentKeepsItsTimers) {
+  const auto io = thread_of(io_);
+  std::latch early(1), late(1);
+  run_in(log_, [&] { log_.after(Milliseconds(20), [&] { late.count_down(); }); });
+  ASSERT_TRUE(await([&] {
+    bool stood_in = false;
+    run_in(io_, [&] {
+      io_.stand_in_for(log_);
+      log_.post([&] {
+        stood_in = std::this_thread::get_id() == io;
+        if (stood_in) log_.after(Milliseconds(1), [&] { early.count_down(); });
+      });
+    });
+    run_in(io_, [] {});
+    run_in(log_, [] {});
+    return stood_in;
+  }));
+  early.wait();
+  late.wait();
+}
+
+TEST_F(StandInTest, NothingIsLostOrOvertakenWhoeverRunsIt) {
+  constexpr int kJobs = 20'000;
+  std::atomic<int> other_jobs = 0;
+  std::vector<int> ran;
+  std::latch done(1);
+  std::jthread others([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      log_.post([&] { other_jobs++; });
+      for (int i = 0; i < 200; i++) std::this_thread::yield();
+    }
+  });
+  std::function<void(int)> ask = [&](int i) {
+    io_.stand_in_for(log_);
+    log_.post([&, i] {
+      ran.push_back(i);
+      if (i + 1 == kJobs) return done.count_down();
+      io_.post([&, i] { ask(i + 1); });
+    });
+  };
+  io_.post([&] { ask(0); });
+  done.wait();
+  others.request_stop();
+  others.join();
+  for (int i = 0; i < kJobs; i++) ASSERT_EQ(ran[i], i);
+}
+
+TEST_F(StandInTest, ALaneThatIsLentStopsWithTheOthers) {
+  for (int i = 0; i < 200; i++) {
+    Runtime runtime({{"a", "a"}, {"b", "b"}});
+    Lane& a = runtime.lane("a");
+    Lane& b = runtime.lane("b");
+    runtime.start();
+    std::atomic<int> ran = 0;
+    a.post([&] {
+      a.stand_in_for(b);
+      b.post([&] { ran++; });
+    });
+    runtime.stop();
+    EXPECT_EQ(ran, 1);
+  }
+}
+
 TEST_F(LaneTest, AHookRunsOnceAfterTheJobsQueuedBeforeIt) {
   std::vector<std::string> trace;
   std::latch done(1);

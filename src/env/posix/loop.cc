@@ -27,7 +27,6 @@ constexpr int kBackgroundNice = 5;  // a third of the weight
 // their weights: background threads ask more often whether one does.
 constexpr base::Duration kBackgroundBurst = std::chrono::microseconds(100);
 constexpr int kLooksPerTime = 16;
-constexpr std::uint32_t kAwakeInVainMax = 7;
 
 unsigned usable_cores() {
   cpu_set_t set;
@@ -74,9 +73,10 @@ struct Loop::Reactor {
   boost::asio::posix::stream_descriptor first;
 };
 
-Loop::Loop(std::string name, Clock& clock)
+Loop::Loop(std::string name, Clock& clock, Crowd& crowd)
     : name_(std::move(name)),
       clock_(clock),
+      crowd_(crowd),
       io_(std::make_unique<boost::asio::io_context>(1)),
       reactor_(std::make_unique<Reactor>(*io_)),
       read_buffer_(std::make_unique_for_overwrite<char[]>(kReadBufferBytes)) {}
@@ -138,6 +138,7 @@ void Loop::post(LoopLane* lane, base::Job job) {
   bool was_asleep = false, in_reactor = false;
   {
     const std::scoped_lock lock(mutex_);
+    others_posted_ |= current_loop == nullptr || current_loop->host_ != this;
     shared_.push_back({lane, std::move(job)});
     has_shared_.store(true, std::memory_order_release);
     was_asleep = sleeping_.exchange(false);
@@ -148,6 +149,10 @@ void Loop::post(LoopLane* lane, base::Job job) {
 
 void Loop::rouse() {
   if (!sleeping_.load(std::memory_order_relaxed) || one_core()) return;
+  if (current_loop != nullptr && current_loop->stood_in_for_ == this &&
+      current_loop->standing_in_.would_take()) {
+    return;  // it will be stood in for
+  }
   bool in_reactor = false;
   {
     const std::scoped_lock lock(mutex_);
@@ -194,6 +199,7 @@ void Loop::run() {
     take_shared();
     run_jobs();
     run_hooks();
+    stand_in();
     const std::scoped_lock lock(mutex_);
     if (stopping_) return;
   }
@@ -204,39 +210,49 @@ void Loop::poll_io() {
   if (!watches_) {
     if (came) return;
     if (const auto wait = until_next_timer(); wait > base::Duration::zero()) sleep(wait);
+    give_way();
     return;
   }
+  if (!came) give_way();
   std::size_t handled = 0;
   if (const auto wait = until_next_timer(); !came && wait > base::Duration::zero() && may_sleep()) {
     handled = io_->run_one_for(wait);
     // Asio tells that no more is ready only by asking the kernel once more. Where events come one
     // at a time that is not worth a system call; what is left out comes with the next turn.
-    if (handled == 1 && !crowded_ && ++lone_events_ % kLoneEventsPerPoll != 0) return;
+    const bool alone = handled == 1 && since_crowd_ > 0;
+    if (alone && ++lone_events_ % kLoneEventsPerPoll != 0) return note_events(handled);
   }
   while (handled < kIoPerTurn && io_->poll_one() > 0) handled++;
-  crowded_ = handled > 1;
+  note_events(handled);
+}
+
+void Loop::note_events(std::size_t handled) {
+  since_crowd_ = handled > 1 ? 0 : std::min(since_crowd_ + 1, kCrowdLooks);
+  crowd_.tell(since_crowd_ < kCrowdLooks);
+}
+
+void Loop::give_way() {
+  if (crowd_.is_there() && !background_ && queue_head_ == queue_.size() && hooks_.empty()) {
+    ::sched_yield();
+  }
 }
 
 // Stays awake a moment for what is expected. Where that is in vain, because answers take longer or
 // their lane has no core to run on, it is tried ever more rarely: then it costs next to nothing.
 bool Loop::came_while_awake() {
   if (one_core() || queue_head_ < queue_.size() || !hooks_.empty()) return false;
-  if (sleeps_anyway_ > 0) {
-    sleeps_anyway_--;
-    return false;
-  }
+  if (!staying_awake_.take()) return false;
   const auto end = clock_.now() + kAwakeMax;
   do {
     for (int looks = 0; looks < kLooksPerTime; looks++) {
       if (has_shared_.load(std::memory_order_acquire)) {
-        awake_in_vain_ = 0;
+        staying_awake_.won();
         return true;
       }
       rest_a_moment();
     }
   } while (clock_.now() < end);
-  awake_in_vain_ = std::min(awake_in_vain_ + 1, kAwakeInVainMax);
-  sleeps_anyway_ = (1u << awake_in_vain_) - 1;
+  staying_awake_.lost();
   return false;
 }
 
@@ -247,7 +263,11 @@ void Loop::sleep(base::Duration at_most) {
   if (!shared_.empty() || stopping_) return;
   sleeping_ = true;
   in_reactor_ = false;
-  woken_.wait_for(lock, at_most, [this] { return !sleeping_ || stopping_; });
+  wakes_at_ = clock_.now() + at_most;
+  woken_.wait_for(lock, at_most, [this] { return (!sleeping_ && !is_lent_) || stopping_; });
+  awaits_return_ = true;
+  woken_.wait(lock, [this] { return !is_lent_; });
+  awaits_return_ = false;
   sleeping_ = false;
   if (background_) burst_began_ = clock_.now();
 }
@@ -345,6 +365,61 @@ void Loop::let_others_run() {
   burst_began_ = clock_.now();
 }
 
+// On this thread, of another loop. False if it does not sleep, or not where it could be lent.
+bool Loop::lend() {
+  const std::scoped_lock lock(mutex_);
+  if (!sleeping_ || in_reactor_ || background_ || stopping_) return false;
+  sleeping_ = false;
+  return is_lent_ = true;
+}
+
+// On the thread it was lent to.
+void Loop::run_lent() {
+  const Loop* const host = std::exchange(current_loop, this);
+  host_ = host;
+  take_shared();
+  run_jobs();
+  run_hooks();
+  host_ = nullptr;
+  current_loop = host;
+}
+
+void Loop::take_back() {
+  bool wake = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    is_lent_ = false;
+    // Its thread sleeps on if it has nothing to do, and nothing sooner than when it went to sleep.
+    sleeping_ = shared_.empty() && queue_.empty() && hooks_.empty() &&
+                (timers_.empty() || timers_.begin()->first.first >= wakes_at_);
+    wake = !sleeping_ || awaits_return_;
+  }
+  if (wake) woken_.notify_one();
+}
+
+void Loop::stand_in_for(Loop& other) {
+  if (stands_in_for_ != nullptr || &other == this || !standing_in_.take() || !other.lend()) return;
+  stands_in_for_ = &other;
+  stood_in_for_ = &other;
+}
+
+// Pays as long as nobody wants anything of this thread meanwhile, and the disk is quick.
+void Loop::stand_in() {
+  if (stands_in_for_ == nullptr) return;
+  Loop& other = *std::exchange(stands_in_for_, nullptr);
+  {
+    const std::scoped_lock lock(mutex_);
+    others_posted_ = false;
+  }
+  const auto before = clock_.now();
+  other.run_lent();
+  other.take_back();
+  const bool was_quick = clock_.now() - before <= kStandInMax;
+  const bool io_waited = watches_ && io_->poll_one() > 0;
+  const std::scoped_lock lock(mutex_);
+  was_quick && !io_waited && !others_posted_ ? standing_in_.won() : standing_in_.lost();
+}
+
 void LoopLane::post(base::Job job) { loop_.post(this, std::move(job)); }
 
 void LoopLane::at_turn_end(base::Job job) {
@@ -367,6 +442,11 @@ void LoopLane::expect_soon() {
 }
 
 void LoopLane::rouse() { loop_.rouse(); }
+
+// All lanes of a runtime are of this kind.
+void LoopLane::stand_in_for(Lane& other) {
+  if (is_current()) loop_.stand_in_for(static_cast<LoopLane&>(other).loop_);
+}
 
 bool LoopLane::is_current() const { return loop_.is_current() && loop_.current_lane() == this; }
 

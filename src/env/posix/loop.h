@@ -12,6 +12,14 @@
 // L3  Jobs of one lane run in the order in which they arrived here; jobs one thread posts arrive in
 // order. L4  A hook runs at the end of the first turn in which all jobs queued before it have run.
 //
+// L5  A loop that sleeps on its condition variable may be lent to another one, whose thread then
+//     runs a turn of it. Meanwhile its own thread sleeps on and all that is the loop's belongs to
+//     the other; whoever posts to it wakes nobody, as if it were awake.
+//
+// L6  While clients come in crowds, a thread that has nothing left to do gives way before it looks
+//     for more (sched_yield): what the others bring meanwhile is one turn's work, and one wake's.
+//     docs/design of waking has the figures.
+//
 // Asio is the reactor (readiness, wake-up) and nothing else: its timers would cost a timerfd call
 // each and its queue a lock per job. A loop that watches no descriptor does not ask it at all: it
 // sleeps on a condition variable, and its wake costs the two threads some microseconds less.
@@ -51,6 +59,7 @@ class LoopLane final : public Lane {
   void cancel(TimerId timer) override;
   void expect_soon() override;
   void rouse() override;
+  void stand_in_for(Lane& other) override;
   bool is_current() const override;
   std::string_view name() const override { return name_; }
   Clock& clock() override { return clock_; }
@@ -65,6 +74,41 @@ class LoopLane final : public Lane {
   Clock& clock_;
 };
 
+// Something that pays only if the others behave: taken again at once where it paid. In vain once,
+// it is left out the next time; again in vain, three times, and so on.
+class Bet {
+ public:
+  // Whether to take it this time.
+  bool take() {
+    if (left_out_ == 0) return true;
+    left_out_--;
+    return false;
+  }
+  bool would_take() const { return left_out_ == 0; }
+  void won() { lost_in_a_row_ = 0; }
+  void lost() {
+    lost_in_a_row_ = lost_in_a_row_ < kLostMax ? lost_in_a_row_ + 1 : kLostMax;
+    left_out_ = (1u << lost_in_a_row_) - 1;
+  }
+
+ private:
+  static constexpr std::uint32_t kLostMax = 7;
+  std::uint32_t lost_in_a_row_ = 0;
+  std::uint32_t left_out_ = 0;  // times that are still to come
+};
+
+// Whether clients come in crowds, as the loop saw it that looked for I/O last. Any thread.
+class Crowd {
+ public:
+  bool is_there() const { return is_there_.load(std::memory_order_relaxed); }
+  void tell(bool is_there) {
+    if (is_there != this->is_there()) is_there_.store(is_there, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<bool> is_there_ = false;
+};
+
 class Loop {
  public:
   static constexpr std::size_t kIoPerTurn = 128;
@@ -75,7 +119,13 @@ class Loop {
   // and to do it. docs/design of waking has the figures.
   static constexpr base::Duration kAwakeMax = std::chrono::microseconds(70);
 
-  Loop(std::string name, Clock& clock);
+  // A turn of another loop that took longer, on this thread, was not worth it.
+  static constexpr base::Duration kStandInMax = std::chrono::milliseconds(1);
+  // A crowd is there until it was not seen so many times.
+  static constexpr std::uint32_t kCrowdLooks = 16;
+
+  // Both outlive it.
+  Loop(std::string name, Clock& clock, Crowd& crowd);
   ~Loop();  // stopped
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
@@ -101,6 +151,7 @@ class Loop {
   TimerId at(LoopLane* lane, base::TimePoint due, base::Job job);
   void cancel(TimerId timer);
   void expect_soon() { expects_soon_ = true; }
+  void stand_in_for(Loop& other);
   // Runs an I/O handler as a job of `lane`, now.
   template <class Work>
   void run_as(LoopLane* lane, Work&& work) {
@@ -133,6 +184,8 @@ class Loop {
 
   void run();
   void poll_io();
+  void note_events(std::size_t handled);
+  void give_way();
   bool came_while_awake();
   void sleep(base::Duration at_most);
   void wake(bool in_reactor);
@@ -141,6 +194,10 @@ class Loop {
   void run_jobs();
   void run_hooks();
   bool may_sleep();
+  bool lend();
+  void take_back();
+  void run_lent();
+  void stand_in();
   void execute(LoopLane* lane, base::Job job);
   void let_others_run();
   base::Duration until_next_timer() const;
@@ -149,6 +206,7 @@ class Loop {
   bool background_ = true;
   base::TimePoint burst_began_;  // in the background: it slept, or let others run
   Clock& clock_;
+  Crowd& crowd_;
   std::unique_ptr<boost::asio::io_context> io_;
   std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<char[]> read_buffer_;
@@ -156,22 +214,29 @@ class Loop {
   bool running_ =
       false;  // changed by the thread that starts and stops, while the loop's own is not there
 
-  std::mutex mutex_;                    // guards the next six
+  std::mutex mutex_;                    // guards the next ten
   std::vector<Queued> shared_;          // posted from other threads
   std::atomic<bool> sleeping_ = false;  // may be read without it, for a hint
   bool roused_ = false;                 // since it last took what is shared
   bool in_reactor_ = false;             // where it sleeps
   bool stopping_ = false;
+  base::TimePoint wakes_at_;  // of itself, where it sleeps now
+  bool is_lent_ = false;
+  bool awaits_return_ = false;  // of what is lent, to go on
+  bool others_posted_ = false;  // since it last began to stand in: threads other than its own
   std::condition_variable woken_;
   std::atomic<bool> has_shared_ = false;  // shared_ is not empty; written under the mutex
 
   // The loop's thread only.
-  bool watches_ = false;             // the reactor has something to watch, or had
-  bool expects_soon_ = false;        // since it last looked for I/O
-  std::uint32_t awake_in_vain_ = 0;  // times one after the other
-  std::uint32_t sleeps_anyway_ = 0;  // times that it will not stay awake, for that
-  bool crowded_ = false;             // several events were ready when it last looked
-  std::uint64_t lone_events_ = 0;    // handled without looking for more
+  bool watches_ = false;       // the reactor has something to watch, or had
+  bool expects_soon_ = false;  // since it last looked for I/O
+  Bet staying_awake_;
+  Bet standing_in_;
+  Loop* stands_in_for_ = nullptr;            // at the end of this turn
+  const Loop* stood_in_for_ = nullptr;       // the last time
+  const Loop* host_ = nullptr;               // while it is lent: whose thread runs it
+  std::uint32_t since_crowd_ = kCrowdLooks;  // looks since several events were ready
+  std::uint64_t lone_events_ = 0;            // handled without looking for more
   std::vector<Queued> queue_;
   std::size_t queue_head_ = 0;  // jobs before it have run
   std::uint64_t jobs_queued_ = 0;

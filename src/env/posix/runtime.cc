@@ -43,6 +43,7 @@ class SignalWatch {
 
 struct Runtime::Parts {
   SystemClock clock;
+  Crowd crowd;
   Files files;
   std::unique_ptr<ThreadResolver> resolver = std::make_unique<ThreadResolver>();
   SocketNetwork network{*resolver};
@@ -55,7 +56,7 @@ struct Runtime::Parts {
     for (auto& [thread, loop] : loops) {
       if (thread == name) return *loop;
     }
-    return *loops.emplace_back(name, std::make_unique<Loop>(name, clock)).second;
+    return *loops.emplace_back(name, std::make_unique<Loop>(name, clock, crowd)).second;
   }
 
   // Visits each loop in turn, twice at least, until no loop ran a job between two visits of it.
