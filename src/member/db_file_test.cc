@@ -13,6 +13,7 @@
 #include "member/db_transfer.h"
 #include "member/member.h"
 #include "member/staged_store.h"
+#include "mvcc/record.h"
 
 namespace keelson::member {
 namespace {
@@ -307,6 +308,14 @@ class DbTransferTest : public DbFileTest {
   std::string finish(DbSink& sink) {
     return told([&](auto done) { sink.finish(std::move(done)); });
   }
+  std::string import_path() const { return env::join_path(paths_.member, "store.import"); }
+  std::uint64_t staged_bytes() {
+    std::uint64_t sum = 0;
+    for (const auto& name : host_.disk().list(import_path()).value()) {
+      sum += host_.disk().status(env::join_path(import_path(), name)).value()->size;
+    }
+    return sum;
+  }
   std::vector<std::string> left() {
     world_.run_for(Seconds(1));
     auto names = host_.disk().list(paths_.member).value();
@@ -463,14 +472,7 @@ TEST_F(DbTransferTest, IsStagedWhileItComes) {
   const auto give = [&](std::size_t begin, std::size_t end) {
     return write(*sink, base::SharedBytes(bytes.substr(begin, end - begin)));
   };
-  const std::string import = env::join_path(paths_.member, "store.import");
-  const auto staged_bytes = [&] {
-    std::uint64_t sum = 0;
-    for (const auto& name : host_.disk().list(import).value()) {
-      sum += host_.disk().status(env::join_path(import, name)).value()->size;
-    }
-    return sum;
-  };
+  const std::string import = import_path();
   ASSERT_EQ(give(0, 5000), "");
   EXPECT_FALSE(host_.disk().status(import).value()) << "the root has not come";
   ASSERT_EQ(give(5000, bytes.size() / 2), "");
@@ -484,6 +486,54 @@ TEST_F(DbTransferTest, IsStagedWhileItComes) {
   EXPECT_FALSE(*coming_);
 }
 
+// 100 records of 256 KB, and what else a file must have.
+std::string file_of_many(std::uint64_t index) {
+  const std::string consistent_index = big_endian(index);
+  const auto value_of = [](std::int64_t revision) {
+    return std::string(mvcc::encode({.key = "k",
+                                     .create_revision = revision,
+                                     .mod_revision = revision,
+                                     .version = 1,
+                                     .value = std::string(256 * 1024, 'v'),
+                                     .lease = 0})
+                           .view());
+  };
+  constexpr std::int64_t kFirst = 1 << 20, kEnd = kFirst + 100;
+  bolt::Layout layout;
+  layout.begin_bucket(3, bolt::BucketKind::kLarge);
+  for (std::int64_t revision = kFirst; revision < kEnd; revision++) {
+    layout.add(base::kRevisionKeyBytes, value_of(revision).size());
+  }
+  layout.begin_bucket(4);
+  layout.add(base::kConsistentIndexKey.size(), 8);
+  bolt::Writer writer(layout.finish());
+  for (const bool is_front : {true, false}) {
+    writer.begin_bucket("key", bolt::BucketKind::kLarge);
+    for (std::int64_t revision = kFirst; revision < kEnd; revision++) {
+      const std::string key = base::revision_key({revision, 0}), value = value_of(revision);
+      is_front ? writer.add_size(key, value.size()) : writer.add(key, value);
+    }
+    writer.begin_bucket("meta");
+    writer.add(base::kConsistentIndexKey, consistent_index);
+    EXPECT_TRUE((is_front ? writer.end_front() : writer.finish()).ok());
+  }
+  return writer.take();
+}
+
+// Else an etcd would give up where the root comes late and much is to be caught up with.
+TEST_F(DbTransferTest, APieceIsAnsweredHoweverMuchTheWalkHasToDo) {
+  auto sink = make_sink(1000);
+  const std::string bytes = file_of_many(1000);
+  ASSERT_EQ(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 1))), "");
+  EXPECT_LT(staged_bytes(), bytes.size() * 3 / 4);
+  world_.run_for(Seconds(1));
+  EXPECT_GT(staged_bytes(), bytes.size() * 19 / 20) << "it goes on by itself";
+  ASSERT_EQ(write(*sink, base::SharedBytes(bytes.substr(bytes.size() - 1))), "");
+  ASSERT_EQ(finish(*sink), "");
+  const auto opened = store::Store::open(host_.disk(), staged_path(paths_, 1000), options_).value();
+  EXPECT_EQ(opened.recovered.newest.main, (1 << 20) + 99);
+}
+
 TEST_F(DbTransferTest, DamageIsSaidWithItsPieceAndNothingIsLeft) {
   write_some(400);
   auto made = make_source();
@@ -495,7 +545,7 @@ TEST_F(DbTransferTest, DamageIsSaidWithItsPieceAndNothingIsLeft) {
   auto sink = make_sink(made.snapshot.metadata.index);
   EXPECT_THAT(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 1))),
               ::testing::HasSubstr("found a header of"));
-  EXPECT_FALSE(host_.disk().status(env::join_path(paths_.member, "store.import")).value());
+  EXPECT_FALSE(host_.disk().status(import_path()).value());
   EXPECT_THAT(finish(*sink), ::testing::HasSubstr("found a header of"));
   on_lane([&] { sink.reset(); });
   EXPECT_EQ(left(), std::vector<std::string>{"snap"});

@@ -90,6 +90,10 @@ void DbSource::next(base::Function<void(Piece)> done) {
 // ---- the follower's end ----
 
 class DbSink::Work : public std::enable_shared_from_this<Work> {
+  // Of a file whose root comes late there may be much to catch up with, and an etcd that is not
+  // answered within five seconds gives up. Together some megabytes.
+  static constexpr std::size_t kSlicesPerPiece = 64;
+
  public:
   Work(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,
        Wanted wanted, store::Options options, std::shared_ptr<std::atomic<bool>> coming)
@@ -111,8 +115,7 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
 
   void write(base::SharedBytes bytes, Done done) {
     if (auto taken = take(std::move(bytes)); !taken) return answer(std::move(taken), done);
-    waiting_ = std::move(done);
-    go_on();
+    wait_for(std::move(done), kSlicesPerPiece);
   }
   void finish(Done done) {
     if (imported_ && import_ == nullptr) {
@@ -120,8 +123,7 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
     }
     if (!imported_) return answer(imported_, done);
     coming_->end();
-    waiting_ = std::move(done);
-    go_on();
+    wait_for(std::move(done), ~std::size_t{0});
   }
   // Nobody waits for it any more.
   void abandon() { import_.reset(); }
@@ -145,15 +147,26 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
     return {};
   }
 
-  // A slice after the other, as far as the walk gets with what is there.
+  // For the walk to get as far as it can, in so many slices at most.
+  void wait_for(Done done, std::size_t slices) {
+    waiting_ = std::move(done);
+    slices_left_ = slices;
+    go_on();
+  }
+  // A slice after the other, each a job.
   void go_on() {
+    if (std::exchange(is_going_on_, true)) return;
     worker_.post([self = shared_from_this()] {
+      self->is_going_on_ = false;
       if (self->import_ != nullptr) self->slice();
     });
   }
   void slice() {
     const auto step = import_->step();
-    if (step && *step == StoreImport::Step::kMore) return go_on();
+    if (step && *step == StoreImport::Step::kMore) {
+      if (slices_left_ > 0 && --slices_left_ == 0) answer({}, waiting_);
+      return go_on();
+    }
     const bool is_over = !step || *step == StoreImport::Step::kDone;
     if (!step) imported_ = fail(step.error());
     if (is_over) import_.reset();
@@ -167,7 +180,8 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
     return files_.remove(path_);
   }
   void answer(base::Result<> result, Done& done) {
-    lane_.post([result = std::move(result), done = std::move(done)]() mutable {
+    if (!done) return;
+    lane_.post([result = std::move(result), done = std::exchange(done, nullptr)]() mutable {
       done(std::move(result));
     });
   }
@@ -184,7 +198,9 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
   std::unique_ptr<bolt::ComingFile> coming_;
   std::unique_ptr<StoreImport> import_;  // until it is done, or has failed
   base::Result<> imported_;              // what has gone wrong, if anything
-  Done waiting_;                         // for the walk to get on
+  bool is_going_on_ = false;             // a slice is on its way
+  Done waiting_;                         // for the walk to get on, if anybody does
+  std::size_t slices_left_ = 0;          // until it is answered anyway
 };
 
 DbSink::DbSink(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,

@@ -52,9 +52,10 @@ class DbSource final : public peer::SnapshotSource {
 };
 
 // Imports what comes while it comes: with each piece, by slices, as far as the walk of its trees
-// gets (StoreImport). What it has not come to goes to the file, when the next piece is there: a
-// file of another order is not held in memory. The peer is answered for a piece when the walk has
-// got as far as it can, so a piece that cannot be imported is refused; meanwhile the next one
+// gets (StoreImport). What it has not come to goes to the file when the next piece is there: a file
+// of another order is not held in memory. The peer is answered for a piece when the walk has got as
+// far as it can, or by some slices further: what is left it does between later pieces. So a piece
+// that cannot be imported is refused, itself or by those that follow; meanwhile the next one
 // gathers.
 class DbSink final : public peer::SnapshotSink {
  public:
