@@ -74,6 +74,7 @@ void CompactionHasher::slice(std::shared_ptr<Work> work) {
   auto hash = work->hasher->finish(base::crc32c(0, "key"));
   work->readable = hash.ok();
   if (hash) work->hash.hash = *hash;
+  work->hash.is_ambiguous = work->cursor.is_ambiguous();
   work->view.reset();
   work->hasher.reset();
   lane_.post([this, work = std::move(work)] { done(*work); });

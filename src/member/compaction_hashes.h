@@ -22,6 +22,9 @@ struct CompactionHash {
   std::int64_t revision = 0;          // compacted at
   std::int64_t compact_revision = 0;  // the floor before
   std::uint32_t hash = 0;
+  // By a quirk of etcd's (mvcc/hash.h) a member that has not compacted yet says another one of the
+  // same data, and does not say that it has not.
+  bool is_ambiguous = false;
 };
 
 // As a View carries them. Immutable.

@@ -68,7 +68,7 @@ bool contradicts(const OwnHash& before, const OwnHash& after, const PeerHash& pe
                    {"follower-peer-id", id_text(peer.id)}});
     return true;
   }
-  if (after.compact_revision == before.revision) return false;
+  if (after.compact_revision >= before.revision) return false;
   if (told.compact_revision != before.compact_revision || told.hash == before.hash) return false;
   env::log_warn("same compact revision then hashes must match",
                 {{"leader-compact-revision", after.compact_revision},
@@ -124,7 +124,7 @@ bool disagrees(MemberId self, const OwnHash& own, const std::vector<PeerHash>& p
   for (const PeerHash& peer : peers) {
     if (!peer.told) {
       log_no_hash(self, own, peer);
-    } else if (peer.told->hash == own.hash) {
+    } else if (peer.told->hash == own.hash || peer.told->hash == own.hash_of_compaction) {
       continue;
     } else if (peer.told->compact_revision == own.compact_revision) {
       log_difference("found different hash values from remote peer", self, own, peer);
@@ -161,6 +161,7 @@ std::optional<MemberId> corrupt_of(MemberId self, const OwnHash& before, const O
 
 CompactionVerdict judge_compaction(MemberId self, const CompactionHash& own,
                                    const std::vector<PeerHash>& peers) {
+  if (own.is_ambiguous) return {};
   ByHash groups;
   groups[own.hash] = {self};
   std::size_t checked = 0;

@@ -23,6 +23,8 @@ struct OwnHash {
   std::int64_t revision = 0;  // hashed up to it: the newest there was
   std::int64_t compact_revision = 0;
   std::uint32_t hash = 0;
+  // What who has compacted there says of the same data, where that is another (mvcc/hash.h).
+  std::optional<std::uint32_t> hash_of_compaction = {};
 };
 
 // A member that starts: true if another one hashed the same and got something else.
@@ -32,13 +34,15 @@ bool disagrees(membership::MemberId self, const OwnHash& own, const std::vector<
 // asked for the revision of `before`; then, behind a linearizable read, the leader hashed again.
 // It cannot tell who of two is wrong, and trusts itself, as etcd does.
 //
-// A compaction exactly at the revision asked for that was applied meanwhile leaves a hash that may
-// differ from the leader's by a quirk (mvcc/hash.h): that says nothing.
+// A compaction exactly at the revision asked for that was applied meanwhile, and perhaps others
+// since, leaves a hash that may differ from the leader's by a quirk (mvcc/hash.h): that says
+// nothing.
 std::optional<membership::MemberId> corrupt_of(membership::MemberId self, const OwnHash& before,
                                                const OwnHash& after,
                                                const std::vector<PeerHash>& peers);
 
-// The leader, of one compaction. The majority is right.
+// The leader, of one compaction. The majority is right. One whose hash is ambiguous settles
+// nothing.
 struct CompactionVerdict {
   bool settled = false;  // all agree, or alarms are due: no older compaction need be looked at
   bool agreed = false;   // all agree

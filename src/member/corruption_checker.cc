@@ -199,10 +199,17 @@ void InitialCheck::begin() {
   const std::string id = membership::id_text(self);
   env::log_info("starting initial corruption check",
                 {{"local-member-id", id}, {"timeout", start_.patience}});
+  const auto refuse = [&](const HashFailure& failure) {
+    finish(
+        base::fail(BootError{fmt::format("{} failed to fetch hash ({})", id, describe(failure))}));
+  };
   const auto hash = hash_keys(start_.view);
-  if (!hash) {
-    return finish(base::fail(
-        BootError{fmt::format("{} failed to fetch hash ({})", id, describe(hash.error()))}));
+  if (!hash) return refuse(hash.error());
+  OwnHash compared = own(*hash);
+  if (hash->is_ambiguous) {
+    const auto other = hash_keys_as_compaction(start_.view);
+    if (!other) return refuse(other.error());
+    compared.hash_of_compaction = other->hash;
   }
   peers_ = std::make_unique<PeerHashes>(
       lane_, connector_,
@@ -210,8 +217,8 @@ void InitialCheck::begin() {
                        .members = start_.view->roster->members,
                        .revision = hash->revision,
                        .patience = start_.patience},
-      [this, self, id, hash = own(*hash)](std::vector<PeerHash> peers) {
-        if (disagrees(self, hash, peers)) {
+      [this, self, id, compared](std::vector<PeerHash> peers) {
+        if (disagrees(self, compared, peers)) {
           return finish(
               base::fail(BootError{fmt::format("{} found data inconsistency with peers", id)}));
         }

@@ -45,6 +45,9 @@ TEST(Corruption, AMemberThatStarts) {
   };
   for (const Row& row : rows)
     EXPECT_EQ(disagrees(kSelf, own, row.peers), row.disagrees) << row.what;
+  const OwnHash ambiguous{.revision = 9, .compact_revision = 3, .hash = 7, .hash_of_compaction = 8};
+  EXPECT_FALSE(disagrees(kSelf, ambiguous, {says(2, 7), says(3, 8)}));
+  EXPECT_TRUE(disagrees(kSelf, ambiguous, {says(2, 7), says(3, 9)}));
 }
 
 TEST(Corruption, TheLeaderFromTimeToTime) {
@@ -74,6 +77,7 @@ TEST(Corruption, TheLeaderFromTimeToTime) {
        {12, 9, 8},
        {says(2, 6, 3)},
        std::nullopt},
+      {"and further since", {12, 11, 8}, {says(2, 6, 3)}, std::nullopt},
       {"who cannot say, disagrees with nobody", same, {silent(2), says(3, 7)}, std::nullopt},
   };
   for (const Row& row : rows) {
@@ -111,6 +115,11 @@ TEST(Corruption, TheLeaderOfACompaction) {
     EXPECT_EQ(verdict.agreed, row.agreed) << row.what;
     EXPECT_EQ(verdict.corrupt, row.corrupt) << row.what;
   }
+  CompactionHash ambiguous = own;
+  ambiguous.is_ambiguous = true;
+  const auto verdict = judge_compaction(kSelf, ambiguous, {says(2, 7), says(3, 8)});
+  EXPECT_FALSE(verdict.settled) << "who differs may not have compacted yet";
+  EXPECT_TRUE(verdict.corrupt.empty());
 }
 
 TEST(PeerHashes, AsGoWritesAndReadsThem) {

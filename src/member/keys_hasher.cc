@@ -112,8 +112,10 @@ void KeysHasher::finish_soon(base::Result<KeysHash, HashFailure> result) {
   });
 }
 
-base::Result<KeysHash, HashFailure> hash_keys(const std::shared_ptr<const View>& view) {
-  auto cursor = mvcc::HashCursor::make(view->keys, 0);
+namespace {
+
+base::Result<KeysHash, HashFailure> hash_all(const std::shared_ptr<const View>& view,
+                                             base::Result<mvcc::HashCursor, mvcc::Errc> cursor) {
   CHECK(cursor.ok());  // there always is a newest revision
   const auto hasher = view->reader->hasher();
   while (!cursor->step(kKeysPerSlice, *hasher)) continue;
@@ -121,7 +123,19 @@ base::Result<KeysHash, HashFailure> hash_keys(const std::shared_ptr<const View>&
   return KeysHash{.view = view,
                   .hash = hash,
                   .revision = cursor->revision(),
-                  .compact_revision = cursor->compact_revision()};
+                  .compact_revision = cursor->compact_revision(),
+                  .is_ambiguous = cursor->is_ambiguous()};
+}
+
+}  // namespace
+
+base::Result<KeysHash, HashFailure> hash_keys(const std::shared_ptr<const View>& view) {
+  return hash_all(view, mvcc::HashCursor::make(view->keys, 0));
+}
+
+base::Result<KeysHash, HashFailure> hash_keys_as_compaction(
+    const std::shared_ptr<const View>& view) {
+  return hash_all(view, mvcc::HashCursor::make_for_compaction(view->keys, view->keys.revision));
 }
 
 }  // namespace keelson::member

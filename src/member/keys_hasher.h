@@ -22,6 +22,7 @@ struct KeysHash {
   std::uint32_t hash = 0;
   std::int64_t revision = 0;
   std::int64_t compact_revision = 0;
+  bool is_ambiguous = false;  // HashCursor::is_ambiguous
 };
 
 // kUnreadable is this member's own trouble, and says nothing of any other.
@@ -56,5 +57,8 @@ class KeysHasher {
 
 // The hash of all that a View shows, at once: where no lane runs yet. May block.
 base::Result<KeysHash, HashFailure> hash_keys(const std::shared_ptr<const View>& view);
+// The same as a compaction at the newest revision would make it.
+base::Result<KeysHash, HashFailure> hash_keys_as_compaction(
+    const std::shared_ptr<const View>& view);
 
 }  // namespace keelson::member

@@ -72,9 +72,12 @@ bool HashCursor::search(std::size_t& budget) {
   for (; budget > 0 && cursor_.valid() && keeps_nothing_; budget--, cursor_.next()) {
     compacted_history(cursor_, view_.compact_revision, history_);
     const auto kept = kept_at(history_, revision_);
-    keeps_nothing_ = !kept || (kept->tombstone && !tombstones_are_kept_);
+    keeps_nothing_ = !kept || kept->tombstone;
+    keeps_tombstone_ |= kept && kept->tombstone;
   }
   if (keeps_nothing_ && cursor_.valid()) return false;
+  is_ambiguous_ = keeps_nothing_ && keeps_tombstone_;
+  if (tombstones_are_kept_ && keeps_tombstone_) keeps_nothing_ = false;
   adding_ = true;
   cursor_.seek("");
   return true;

@@ -44,6 +44,9 @@ class HashCursor {
 
   // Looks at about `budget` keys; true when all are seen.
   bool step(std::size_t budget, base::RevisionHasher& hasher);
+  // Of one that is done: whether the quirk applies, so that a member that has compacted at this
+  // revision and one that has not yet say something else of the same data.
+  bool is_ambiguous() const { return is_ambiguous_; }
   std::int64_t revision() const { return revision_; }
   // The floor the hash was taken at, for the answer.
   std::int64_t compact_revision() const { return view_.compact_revision; }
@@ -57,7 +60,9 @@ class HashCursor {
   std::int64_t revision_;
   KeyIndexView::Cursor cursor_;
   bool tombstones_are_kept_ = false;
-  bool keeps_nothing_ = true;  // known only when `adding_`
+  bool keeps_nothing_ = true;     // known only when `adding_`, as is the next
+  bool is_ambiguous_ = false;     // nothing would be kept, but for tombstones at `revision_`
+  bool keeps_tombstone_ = false;  // at `revision_`, of some key
   bool adding_ = false;
   std::vector<Version> history_;  // of the key under the cursor
 };

@@ -490,8 +490,8 @@ class Script {
     Listing listing;
     while (!cursor->step(1, listing)) {
     }
-    return fmt::format("revision={} compact_revision={}\n", cursor->revision(),
-                       cursor->compact_revision()) +
+    return fmt::format("revision={} compact_revision={}{}\n", cursor->revision(),
+                       cursor->compact_revision(), cursor->is_ambiguous() ? " ambiguous" : "") +
            listing.show(store_);
   }
   std::string hash_whole(const Line&, const std::string&) {
