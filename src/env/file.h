@@ -41,6 +41,12 @@ class File {
   // an error nobody knows what is, and a second sync that succeeds says nothing about the bytes of
   // the first.
   virtual base::Result<> sync() = 0;
+  // From now on reads show what the disk holds: syncs, then drops what memory has of the file. What
+  // a former life of this process may have failed to sync is settled before it is read. For of
+  // bytes that could not be written the kernel tells once, and then counts them as written: readers
+  // see them for as long as there is memory, no later sync carries them to the disk, and a power
+  // failure takes them. docs/design/0008-failed-syncs.md
+  virtual base::Result<> settle() = 0;
   // Starts write-back of a range (sync_file_range WRITE); with `wait`, waits for it too. A hint
   // about pace, no promise about durability. But an error is one of writing: the kernel tells it
   // once, so it weighs as much as that of a sync.

@@ -2,6 +2,8 @@
 #include "env/file.h"
 
 #include <gtest/gtest.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +21,8 @@ class World {
   virtual ~World() = default;
   virtual FileSystem& files() = 0;
   virtual std::string directory() = 0;
+  // Whether it is known to read from a disk what it does not have in memory.
+  virtual bool is_on_disk() = 0;
 };
 
 class PosixWorld final : public World {
@@ -31,6 +35,11 @@ class PosixWorld final : public World {
   ~PosixWorld() override { EXPECT_TRUE(files_.remove_all(directory_)); }
   FileSystem& files() override { return files_; }
   std::string directory() override { return directory_; }
+  bool is_on_disk() override {
+    struct statfs status;
+    CHECK(::statfs(directory_.c_str(), &status) == 0);
+    return status.f_type == EXT4_SUPER_MAGIC || status.f_type == XFS_SUPER_MAGIC;
+  }
 
  private:
   posix::Files files_;
@@ -42,6 +51,7 @@ class SimulatedWorld final : public World {
   SimulatedWorld() { CHECK(disk_.make_directories("/data").ok()); }
   FileSystem& files() override { return disk_; }
   std::string directory() override { return "/data"; }
+  bool is_on_disk() override { return false; }
 
  private:
   simulated::Disk disk_{1};
@@ -150,6 +160,29 @@ TEST_P(FileSystemTest, TryReadGivesAllOrCold) {
     EXPECT_EQ(std::string_view(bytes, **got), "12345678");
   }
   EXPECT_EQ(**file->try_read_at(3, std::span<char>()), 0u);
+}
+
+TEST_P(FileSystemTest, WhatIsSettledIsReadFromTheDisk) {
+  constexpr std::size_t kPageBytes = 4096, kPages = 64;
+  std::string bytes;
+  for (std::size_t i = 0; i < kPages; i++) bytes.append(kPageBytes, char('a' + i % 26));
+  const auto file = open("f", OpenMode::kCreate);
+  ASSERT_TRUE(file->write_at(0, bytes));
+  ASSERT_TRUE(file->sync());
+  const auto in_memory = [&](const File& reader) {
+    std::size_t pages = 0;
+    for (std::size_t i = kPages; i-- > 0;) {  // backwards: nothing is read ahead
+      char byte;
+      pages += reader.try_read_at(i * kPageBytes, std::span(&byte, 1)).has_value() ? 1 : 0;
+    }
+    return pages;
+  };
+  const std::size_t before = in_memory(*file);
+  const auto reader = open("f", OpenMode::kRead);
+  ASSERT_TRUE(reader->settle()) << "who only reads may";
+  // Some other program may hold on to a page just now.
+  if (world_->is_on_disk()) EXPECT_LE(in_memory(*reader), before / 2);
+  EXPECT_EQ(read("f"), bytes);
 }
 
 TEST_P(FileSystemTest, TruncateAndPreallocate) {

@@ -176,6 +176,36 @@ TEST_F(BootTest, CommitIsRaisedToWhatWasApplied) {
 }
 
 // B3: what cannot be read names its file.
+// The process ends at a sync that fails, is started again, answers for more, and then power fails.
+TEST_F(BootTest, AStartDoesNotTrustWhatAFailedSyncLeftInMemory) {
+  for (std::uint64_t seed = 1; seed <= 40; seed++) {
+    Disk disk(seed);
+    const auto append = [](Booted& booted, raft::Index index) {
+      booted.wal->append({.term = 2, .vote = 1, .commit = 1},
+                         std::vector<raft::Entry>{{.term = 2, .index = index, .data = {}}});
+      return booted.wal->flush_and_sync().ok();
+    };
+    {
+      auto booted = member::boot(disk, config(), {}, 42);
+      ASSERT_TRUE(booted.ok() && append(*booted, 2));
+      disk.fail({.operation = Disk::Operation::kSync, .error_number = EIO, .path_part = ".wal"});
+      ASSERT_FALSE(append(*booted, 3));
+    }
+    raft::Index last = 0;
+    {
+      auto again = member::boot(disk, config(), {}, 42);
+      ASSERT_TRUE(again.ok()) << again.error().text;
+      last = again->entries.back().index + 1;
+      EXPECT_GE(last, 3u) << "what was answered for";
+      ASSERT_TRUE(append(*again, last));
+    }
+    disk.crash(Disk::Crash::kLoseUnsynced);
+    auto at_last = member::boot(disk, config(), {}, 42);
+    ASSERT_TRUE(at_last.ok()) << "seed " << seed << ": " << at_last.error().text;
+    EXPECT_EQ(at_last->entries.back().index, last) << "seed " << seed;
+  }
+}
+
 TEST_F(BootTest, AFlippedBitIsNeverAStartWithLess) {
   {
     auto booted = boot();

@@ -183,6 +183,7 @@ void LogWriter::purge() {
   shared_.any_worker().post([this] {
     if (shared_.config.wals_max > 0) {
       if (auto purged = wal::purge(files_, wal_directory_, shared_.config.wals_max); !purged) {
+        if (purged.error().code == wal::Errc::kInDoubt) must(purged, "purge");
         env::log_warn("cannot purge the write-ahead log", {{"error", purged.error().message()}});
       }
     }

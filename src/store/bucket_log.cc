@@ -71,6 +71,7 @@ base::Result<std::unique_ptr<BucketLog>> BucketLog::create(Volume& volume, std::
 base::Result<std::unique_ptr<BucketLog>> BucketLog::open(Volume& volume, std::uint64_t id) {
   const std::string path = volume.path(log_name(id));
   ASSIGN_OR_RETURN(auto file, volume.files().open(path, env::OpenMode::kReadWrite));
+  RETURN_IF_ERROR(file->settle());
   ASSIGN_OR_RETURN(const std::uint64_t size, file->size());
   auto log = std::unique_ptr<BucketLog>(new BucketLog(volume, id, std::move(file)));
   log->content_.resize(size);

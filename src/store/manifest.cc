@@ -107,6 +107,9 @@ base::Result<Manifest::Opened> Manifest::open(Volume& volume) {
     return base::fail(base::make_error(std::errc::device_or_resource_busy,
                                        "lock " + path + ": another process has this store"));
   }
+  // What a process that was killed, or could not sync, has left. What follows from the valid slot
+  // (files that it does not name are removed) must not be durable before it is.
+  RETURN_IF_ERROR(file->settle());
   ASSIGN_OR_RETURN(const std::uint64_t size, file->size());
   std::string bytes(size, '\0');
   ASSIGN_OR_RETURN(const std::size_t got, file->read_at(0, bytes));
@@ -125,9 +128,6 @@ base::Result<Manifest::Opened> Manifest::open(Volume& volume) {
   if (!opened.state) {
     return base::fail(corrupt(path, valid->offset, "segments in ascending order"));
   }
-  // A process that was killed may have left this slot unsynced. What follows from it (files that it
-  // does not name are removed) must not be durable before it is.
-  RETURN_IF_ERROR(opened.manifest->file_->sync());
   opened.store_id = header.store_id;
   opened.manifest->sequence_ = valid->sequence;
   opened.manifest->body_at_ = valid->offset;

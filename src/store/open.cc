@@ -258,6 +258,9 @@ base::Result<Recovered> Store::Impl::recover(ManifestState state,
       continue;
     }
     ASSIGN_OR_RETURN(auto file, open_segment_file(saved.id));
+    // What is taken here counts as durable from now on. (A sealed one was when the manifest said
+    // so.)
+    RETURN_IF_ERROR(file->settle());
     ASSIGN_OR_RETURN(auto scan,
                      scan_segment(*file, volume_.store_id(), saved.id,
                                   {.unchecked = options_.broken.take_unclean_checkpoint}));
@@ -329,9 +332,7 @@ base::Result<> Store::Impl::take_tail(SegmentScan scan, const Chosen& chosen) {
   found_logs_.clear();
   RETURN_IF_ERROR(log_->recover({checkpoint.log_length, checkpoint.log_chain}, buckets_));
   floor_ = synced_floor_ = buckets_.compact_revision(base::kScheduledCompactKey);
-  // Synced in any case: this checkpoint counts as durable from now on, and who wrote it may have
-  // been killed before it was.
-  if (scan.file_bytes == tail_end_) return tail_file_->file().sync();
+  if (scan.file_bytes == tail_end_) return {};
   RETURN_IF_ERROR(tail_file_->file().truncate(tail_end_));
   const std::uint64_t room = volume_.segment_bytes() + volume_.segment_bytes() / 3;
   if (room > tail_end_) {

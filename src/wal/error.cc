@@ -28,6 +28,8 @@ std::string_view describe(Errc errc) {
       return "snapshot not found";
     case Errc::kGap:
       return "missing entries";
+    case Errc::kInDoubt:
+      return "not durable";
   }
   CHECK(false);
 }

@@ -21,6 +21,7 @@ enum class Errc : std::uint8_t {
   kSnapshotMismatch,  // the record of the wanted snapshot has another term
   kSnapshotNotFound,  // no record of the wanted snapshot
   kGap,               // an entry is missing between the snapshot or an entry and the next entry
+  kInDoubt,           // a change was made and could not be synced: nothing may be built on it
 };
 
 // A short name of our own ("crc mismatch").

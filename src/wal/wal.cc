@@ -380,7 +380,8 @@ void Wal::append(const raft::HardState& state, std::span<const raft::Entry> entr
     must_sync_ = true;
   }
   if (state.empty()) return;
-  if (state.term != state_.term || state.vote != state_.vote) must_sync_ = true;
+  const bool votes = state.term != state_.term || state.vote != state_.vote;
+  if (votes && !KEELSON_PLANTED(kVoteBeforeSync)) must_sync_ = true;
   pending_.add_state(state);
   state_ = state;
 }
@@ -531,6 +532,15 @@ void Wal::account() {
 // --- free functions
 // ---------------------------------------------------------------------------------------
 
+Result<> settle(env::FileSystem& files, const std::string& directory) {
+  ASSIGN_OR_RETURN(const auto names, list_segments(files, directory));
+  if (names.empty()) return {};
+  ASSIGN_OR_RETURN(const auto last, files.open(env::join_path(directory, names.back().text()),
+                                               env::OpenMode::kRead));
+  RETURN_IF_ERROR(last->settle());
+  return {};
+}
+
 Result<Recovered> read_log(env::FileSystem& files, const std::string& directory, Start start) {
   ASSIGN_OR_RETURN(const auto names, select_segments(files, directory, start.index));
   ASSIGN_OR_RETURN(auto open, open_to_read(files, directory, names));
@@ -585,7 +595,9 @@ Result<std::vector<std::string>> purge(env::FileSystem& files, const std::string
     RETURN_IF_ERROR(files.remove(path));
     // Oldest first on disk too: a crash that brought back an older file but not its successor would
     // leave a log with a hole.
-    RETURN_IF_ERROR(files.sync_directory(directory));
+    if (const auto synced = files.sync_directory(directory); !synced) {
+      return base::fail(Error(Errc::kInDoubt, path, 0, "removed; " + synced.error().message()));
+    }
     removed.push_back(names[i].text());
   }
   return removed;

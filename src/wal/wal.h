@@ -87,7 +87,8 @@ class Wal {
   static Result<std::unique_ptr<Wal>> create(env::FileSystem& files, Options options,
                                              std::string_view metadata, base::WallTime now);
 
-  // Locks the files from which to read what follows `start`, reads them all, cuts off a torn tail
+  // A former life must have been settled (below). Locks the files from which to read what follows
+  // `start`, reads them all, cuts off a torn tail
   // (once, and a copy is kept), and is ready to append. Memory: the entries and a buffer. Errors:
   // kLocked, kNotFound, kSnapshotNotFound (no record of `start`), kSnapshotMismatch, kGap,
   // kMetadataConflict, kCrcMismatch, kBadRecord, kTorn (the second time), kIo.
@@ -195,6 +196,12 @@ struct Wal::Opened {
   Recovered recovered;
 };
 
+// What a start does before it reads anything: makes durable what a process that was killed had
+// written, and reads show what the disk has (env::File::settle). Bytes of a sync that failed
+// can be in the last file only: no file is begun before the one before it is synced, and none gets
+// its name before it is. What is then missing at its end nobody was told of, and is a torn tail.
+Result<> settle(env::FileSystem& files, const std::string& directory);
+
 // Reads what follows `start` without locking or changing anything: for tools, and beside a running
 // member. A torn tail is where it ends.
 Result<Recovered> read_log(env::FileSystem& files, const std::string& directory, Start start);
@@ -206,6 +213,8 @@ Result<std::vector<raft::SnapshotMetadata>> valid_snapshots(env::FileSystem& fil
                                                             const std::string& directory);
 
 // Removes the oldest files beyond `max_files` as long as nobody has them locked. Their names.
+// kInDoubt if it is not known whether a removal is durable: then no other may follow, for a crash
+// that undid the first alone would leave a log with a hole.
 Result<std::vector<std::string>> purge(env::FileSystem& files, const std::string& directory,
                                        std::size_t max_files);
 

@@ -369,6 +369,19 @@ TEST(Wal, APurgeThatPowerInterruptsLeavesNoHole) {
   }
 }
 
+TEST(Wal, APurgeThatCannotBeSyncedIsInDoubt) {
+  Disk disk(1);
+  auto wal = create(disk);
+  for (raft::Index i = 1; i <= 40; i++) {
+    put(*wal, {.term = 1, .vote = 1, .commit = i}, {entry(1, i, std::string(300, 'x'))});
+  }
+  wal->release_locks_to(1'000'000);
+  disk.fail({.operation = Disk::Operation::kRemove, .error_number = EIO});
+  EXPECT_EQ(purge(disk, "/m/wal", 1).error().code, Errc::kIo) << "nothing was done";
+  disk.fail({.operation = Disk::Operation::kSyncDirectory, .error_number = EIO});
+  EXPECT_EQ(purge(disk, "/m/wal", 1).error().code, Errc::kInDoubt);
+}
+
 // A process is killed at some step, the next one takes up its log and answers for more, and then
 // power fails: what was answered for must be there, though the first synced neither bytes nor
 // names.
@@ -738,6 +751,7 @@ class History {
   // After a crash: checks what is there and goes on from it.
   void recover(int steps) {
     wal_ = nullptr;
+    ASSERT_TRUE(settle(disk_, "/m/wal").ok());
     const auto snapshots = valid_snapshots(disk_, "/m/wal");
     ASSERT_TRUE(snapshots.ok()) << snapshots.error().message();
     ASSERT_FALSE(snapshots->empty());
@@ -895,6 +909,37 @@ TEST(WalCrash, Random) {
 TEST(WalCrash, ProcessKilled) {
   for (std::uint64_t seed = 200; seed <= 203; seed++)
     crash_everywhere(seed, Disk::Crash::kKeepAll, 40);
+}
+
+// The process ends at any operation that fails, and is started again while the machine runs on.
+TEST(WalCrash, FailedOperations) {
+  for (std::uint64_t seed = 300; seed <= 306; seed++) {
+    std::uint64_t at = 1;
+    for (bool met = true; met; at++) {
+      SCOPED_TRACE(fmt::format("seed {} error at operation {}", seed, at));
+      Disk disk(seed);
+      ASSERT_TRUE(disk.make_directories("/m").ok());
+      ASSERT_TRUE(disk.sync_directory("/").ok());
+      History history(disk, seed);
+      met = false;
+      const std::uint64_t begin = disk.changes();
+      disk.on_operation([&](const Disk::Step& step) {
+        if (met || step.operation < Disk::Operation::kCreate || step.number != begin + at) return 0;
+        met = true;
+        return EIO;
+      });
+      history.run(40);
+      history.end();
+      disk.on_operation(nullptr);
+      if (!history.created && !has_log(disk, "/m/wal").value()) continue;
+      history.recover(6);
+      disk.crash(Disk::Crash::kLoseUnsynced);
+      history.recover(2);
+      history.end();
+      if (::testing::Test::HasFailure()) return;
+    }
+    EXPECT_GT(at, 100u);
+  }
 }
 
 // A failed write or sync is the end: the caller stops. What was answered for before is there at the

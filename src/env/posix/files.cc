@@ -112,6 +112,17 @@ class PosixFile final : public File {
     return {};
   }
 
+  // In this order: only clean pages can be dropped. What another program has mapped or is reading
+  // this instant may stay, and a file system in memory has no other place for it.
+  base::Result<> settle() override {
+    RETURN_IF_ERROR(sync());
+    const int error_number = ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED);
+    if (error_number != 0 && !unsupported(error_number)) {
+      return failure(error_number, "drop from memory", path_);
+    }
+    return {};
+  }
+
   base::Result<> push_out(std::uint64_t offset, std::uint64_t length, bool wait) override {
     const unsigned flags =
         wait ? SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER

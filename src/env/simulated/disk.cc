@@ -26,10 +26,11 @@ using Change = std::variant<Write, Truncate, Allocate>;
 struct Inode {
   bool is_directory = false;
   unsigned permissions = 0;
-  // A file: platter + pending = content, always.
+  // A file: platter + pending = content, but for what a failed sync has lost.
   Content content;
   Content platter;
   std::vector<Change> pending;
+  bool write_back_failed = false;  // in the background, and nobody was told yet
   const void* lock_owner = nullptr;
   // A directory: the same with names; what is pending stands in Disk::pending_names_.
   std::map<std::string, std::shared_ptr<Inode>> names;
@@ -58,6 +59,7 @@ using internal::NameChange;
 using internal::Truncate;
 using internal::Write;
 
+// Of a disk, and of a file system with the smallest blocks there are.
 constexpr std::uint64_t kSectorBytes = 512;
 
 std::string_view name_of(Disk::Operation operation) {
@@ -256,15 +258,14 @@ class DiskFile final : public File {
     for (const auto part : parts) bytes.append(part);
     if (auto entered = enter_to_change(Disk::Operation::kWrite, bytes.size()); !entered) {
       if (is_alive() && writable_) {
-        bytes.resize(disk_.random_.below(bytes.size() + 1));
-        write(offset, std::move(bytes));
+        const std::uint64_t length = disk_.random_.below(bytes.size() + 1);
+        write_blocks(offset, std::move(bytes), length);
       }
       return entered;
     }
     const std::uint64_t end_max = inode_->content.size() + free_bytes();
     if (offset + bytes.size() > end_max) {
-      bytes.resize(end_max > offset ? end_max - offset : 0);
-      write(offset, std::move(bytes));
+      write_blocks(offset, std::move(bytes), end_max > offset ? end_max - offset : 0);
       return failure(ENOSPC, Disk::Operation::kWrite, path_);
     }
     write(offset, std::move(bytes));
@@ -272,17 +273,20 @@ class DiskFile final : public File {
   }
 
   base::Result<> sync() override {
-    if (auto entered = enter(Disk::Operation::kSync); !entered) {
-      if (is_alive()) settle_at_random(*inode_, disk_.random_);
-      return entered;
-    }
+    RETURN_IF_ERROR(enter_to_write_back(Disk::Operation::kSync));
     for (const auto& change : inode_->pending) carry_out(change, inode_->platter);
     inode_->pending.clear();
     return {};
   }
 
+  base::Result<> settle() override {
+    RETURN_IF_ERROR(sync());
+    inode_->content = inode_->platter;
+    return {};
+  }
+
   base::Result<> push_out(std::uint64_t, std::uint64_t, bool) override {
-    return enter(Disk::Operation::kPushOut);
+    return enter_to_write_back(Disk::Operation::kPushOut);
   }
 
   void bypass_cache() override { bypasses_cache_ = true; }
@@ -337,6 +341,23 @@ class DiskFile final : public File {
     RETURN_IF_ERROR(enter(operation, bytes));
     if (!writable_) return failure(EBADF, operation, path_);
     return {};
+  }
+
+  // D4. The error of what failed in the background is told once, to whoever comes first.
+  base::Result<> enter_to_write_back(Disk::Operation operation) {
+    auto entered = enter(operation);
+    if (entered && std::exchange(inode_->write_back_failed, false)) {
+      entered = failure(EIO, operation, path_);
+    }
+    if (!entered && is_alive()) settle_at_random(*inode_, disk_.random_);
+    return entered;
+  }
+
+  // D6. Of the first `length` bytes, up to where the last block begins.
+  void write_blocks(std::uint64_t offset, std::string bytes, std::uint64_t length) {
+    const std::uint64_t end = (offset + length) / kSectorBytes * kSectorBytes;
+    bytes.resize(end > offset ? end - offset : 0);
+    write(offset, std::move(bytes));
   }
 
   void write(std::uint64_t offset, std::string bytes) {
@@ -667,6 +688,7 @@ void Disk::decide_contents(Crash mode) {
     if (mode == Crash::kRandom) settle_at_random(*inode, random_);
     if (mode == Crash::kTear) tear_all(*inode, random_);
     inode->pending.clear();
+    inode->write_back_failed = false;
     inode->content = inode->platter;
   }
 }
@@ -697,6 +719,14 @@ void Disk::decide_names(Crash mode) {
   for (const auto& known : inodes_) {
     if (const auto inode = known.lock()) inode->names = inode->platter_names;
   }
+}
+
+bool Disk::fail_write_back(const std::string& path) {
+  const auto place = find(path);
+  if (!place || !place->inode || place->inode->pending.empty()) return false;
+  settle_at_random(*place->inode, random_);
+  place->inode->write_back_failed = true;
+  return true;
 }
 
 void Disk::flip_bit(const std::string& path, std::uint64_t offset, unsigned bit) {

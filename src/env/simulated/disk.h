@@ -23,10 +23,14 @@
 //     orders hold, as on every journaling file system: of changes to one name or of one file's
 //     names, none survives an earlier one that was lost; and a rename happens at both its ends or
 //     at neither.
-// D4  A failed sync() leaves its changes half done for good: on the platter or not, and never
-// pending
-//     again, so that a second sync proves nothing. (So Linux does.)
+// D4  A failed sync() or push_out() leaves its changes half done for good: on the platter or not,
+//     never pending again, so that a second sync proves nothing, and to be seen by whoever reads
+//     until power fails or settle() drops them. (So Linux does.) What fails in the background is
+//     told to the next of these calls, whichever life makes it, and to that one only.
 // D5  A File opened before a crash is dead: every call fails with EIO. Its locks are gone.
+// D6  A write that fails has written whole blocks of the file system, up to some boundary of them:
+//     a kernel takes a write page by page, and a page that it cannot take, block by block. Mostly
+//     both are 4096 bytes; 512, the least that any has, make all the cuts that larger ones do.
 //
 // Paths may be relative; they then start at the root. There are no symbolic links, and permissions
 // are kept but not enforced. One thread; no lane, no clock.
@@ -123,7 +127,7 @@ class Disk final : public FileSystem {
   // operations take time.
   void on_pace(std::function<void(const Step&)> pace) { pace_ = std::move(pace); }
   // The nth operation of this kind from now (1: the next) on a path that contains `path_part`
-  // fails, and `times - 1` after it. A write that fails has written a part of its bytes.
+  // fails, and `times - 1` after it.
   struct Failure {
     Operation operation;
     int error_number;
@@ -133,6 +137,9 @@ class Disk final : public FileSystem {
   };
   void fail(Failure failure);
   void clear_failures() { failures_.clear(); }
+  // The kernel cannot write what is pending of this file, and has nobody to tell yet (D4). False if
+  // nothing is pending.
+  bool fail_write_back(const std::string& path);
   // Files together may have so many bytes; what goes beyond fails with ENOSPC. A hole counts as
   // bytes.
   void set_capacity(std::uint64_t bytes) { capacity_ = bytes; }
