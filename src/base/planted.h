@@ -32,6 +32,10 @@ enum class PlantedBug : std::uint8_t {
   kLeaseEndedByFollower,       // who led goes on counting the time of leases, and ends them
   kRemovedMemberStays,         // a member that was removed does not stop
   kInstallHiddenFromWatchers,  // watchers are not told that a snapshot has skipped events
+  kVoteBeforeSync,             // a vote, and a new term, leave before they are durable
+  kSnapshotOverNewer,          // a snapshot that comes late replaces a log that has got further
+  // Of disks that fail:
+  kTrustsTheCache,  // a start takes what memory shows after a failed sync for what the disk holds
 };
 inline constexpr const char* kPlantedBugNames[] = {
     "none",
@@ -53,6 +57,9 @@ inline constexpr const char* kPlantedBugNames[] = {
     "lease-ended-by-follower",
     "removed-member-stays",
     "install-hidden-from-watchers",
+    "vote-before-sync",
+    "snapshot-over-newer",
+    "trusts-the-cache",
 };
 
 #ifdef KEELSON_PLANTED_BUGS

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted.h"
 #include "raft/describe.h"
 #include "raft/node.h"
 #include "raft/wire.h"
@@ -156,7 +157,8 @@ void Node::on_snapshot(const Message& message) {
 // False if the log needs it not.
 bool Node::restore(const Snapshot& snapshot) {
   const SnapshotMetadata& metadata = snapshot.metadata;
-  if (metadata.index <= log_.committed()) return false;
+  const bool is_late = metadata.index <= log_.committed();
+  if (is_late && !KEELSON_PLANTED(kSnapshotOverNewer)) return false;
   auto configuration = restore_configuration(metadata.conf_state);
   CHECK(configuration.ok());  // check() has refused it otherwise
   if (!configuration->contains(id())) {
@@ -166,7 +168,7 @@ bool Node::restore(const Snapshot& snapshot) {
     return false;
   }
   const EntryId end{.term = metadata.term, .index = metadata.index};
-  if (log_.matches(end)) {
+  if (log_.matches(end) && !is_late) {
     if (trace_.wants(base::TraceLevel::kInfo)) {
       const EntryId last = log_.last_id();
       trace_.info(

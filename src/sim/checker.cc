@@ -129,7 +129,18 @@ void Checker::on_apply(const std::string& member, const raft::Entry& entry) {
   story_.tell(member, "applies {} {} revision={} floor={}", entry.index,
               made.method.empty() ? "-" : made.method, made.revision, made.floor);
   check_expiry(made);
+  check_alarm(made);
   note_rare(made);
+}
+
+// Nothing damages data here, so whoever finds members that differ has compared wrongly, or we have
+// a bug worse than that.
+void Checker::check_alarm(const LogEntry& entry) {
+  if (entry.method != "Alarm" || !entry.by_server) return;
+  const auto request = parse<etcdserverpb::AlarmRequest>(entry.request);
+  if (request.alarm() == etcdserverpb::CORRUPT) {
+    violate(fmt::format("member {:x} is called corrupt", request.memberid()));
+  }
 }
 
 void Checker::note_rare(const LogEntry& entry) {

@@ -94,6 +94,7 @@ class Checker {
                       std::string_view message);
   void check_order(const std::string& member, raft::Index index);
   void check_expiry(const LogEntry& entry);
+  void check_alarm(const LogEntry& entry);
   void note_rare(const LogEntry& entry);
   void check_renewal(const Operation& operation, std::string_view message);
   void check_time_to_live(const Operation& operation, std::string_view message);

@@ -79,17 +79,27 @@ member::Config ClusterSimulation::random_config() {
   config.request_bytes_max = 200'000;
   config.watch_progress_interval = Milliseconds(100 << random_.below(6));
   random_store(random_, config.store);
+  if (random_.one_in(2)) check_for_corruption(config);
   return config;
 }
 
+// Whoever is called corrupt is so wrongly.
+void ClusterSimulation::check_for_corruption(member::Config& config) {
+  config.initial_corrupt_check = random_.one_in(2);
+  if (random_.one_in(2)) config.corrupt_check_time = Milliseconds(200 << random_.below(5));
+  config.compact_hash_check = random_.one_in(2);
+  config.compact_hash_check_time = Milliseconds(200 << random_.below(5));
+}
+
 void ClusterSimulation::make_nodes(std::size_t members) {
-  checker_.set_limits({.quota = options_.disk_errors, .lag = true, .request_bytes = 200'000});
   membership::InitialCluster cluster;
   for (std::size_t i = 1; i <= members; i++) {
     const std::string name = fmt::format("n{}", i);
     cluster[name] = *membership::parse_url_list(peer_url(name));
   }
   newcomer_ = {.config = random_config(), .tell_disk = options_.tell_disk, .peers = true};
+  disk_errors_ = random_.one_in(4) || options_.disk_errors;
+  checker_.set_limits({.quota = disk_errors_, .lag = true, .request_bytes = 200'000});
   cold_one_in_ = random_.one_in(3) ? 1 + random_.below(6) : 0;
   reconfigures_ = !random_.one_in(4) && !options_.same_members;
   for (const membership::Member& member :
@@ -251,6 +261,16 @@ KillPlan ClusterSimulation::plan_at_snapshot() {
           .mode = random_crash()};
 }
 
+// Long enough for the others to elect another leader, or not.
+void ClusterSimulation::hold_somebody() {
+  Node& node = any_node();
+  const base::Duration duration = random_time(random_, Seconds(random_.one_in(2) ? 1 : 10));
+  story_.tell("nemesis", "lets {} stand still for {} ms", node.name(),
+              std::chrono::duration_cast<Milliseconds>(duration).count());
+  checker_.saw("a member stands still");
+  node.host().stand_still(duration);
+}
+
 void ClusterSimulation::disturb_links() {
   const std::string a = any_node().name(), b = any_node().name();
   switch (random_.below(5)) {
@@ -284,7 +304,7 @@ void ClusterSimulation::end_some_lives() {
     Node& node = *nodes_[all ? left - 1 : random_.below(nodes_.size())];
     if (node.state() != Node::State::kUp || node.doomed()) continue;
     if (random_.one_in(2)) {
-      node.kill_at(maybe_an_error(random_, random_plan(), options_.disk_errors));
+      node.kill_at(maybe_an_error(random_, random_plan(), disk_errors_));
     } else {
       node.kill(random_crash());
     }
@@ -394,7 +414,7 @@ void ClusterSimulation::exile_somebody() {
   if (exile_.troubles > 0) {
     if (--exile_.troubles > 0) return;
     if (random_.one_in(2))
-      exile_.node->kill_at(maybe_an_error(random_, plan_at_snapshot(), options_.disk_errors));
+      exile_.node->kill_at(maybe_an_error(random_, plan_at_snapshot(), disk_errors_));
     return heal();
   }
   if (!random_.one_in(3)) return;
@@ -412,8 +432,9 @@ void ClusterSimulation::trouble() {
   if (exile_.troubles > 0 || random_.one_in(2)) heal();
   if (random_.one_in(6)) world_.set_reset_one_in(random_.one_in(2) ? 0 : 50 + random_.below(500));
   // Half of the exiles are not disturbed otherwise, so that the others get on.
-  if (options_.disk_errors && random_.one_in(8)) any_node().fill_disk(random_.below(20'000));
+  if (disk_errors_ && random_.one_in(8)) any_node().fill_disk(random_.below(20'000));
   if (exile_.troubles == 0 || random_.one_in(2)) {
+    if (random_.one_in(3)) hold_somebody();
     for (auto left = random_.below(3); left > 0; left--) disturb_links();
     if (random_.one_in(2)) end_some_lives();
   }
@@ -422,7 +443,7 @@ void ClusterSimulation::trouble() {
   bury_the_dead();
   if (!going_on()) return;
   for (const auto& node : nodes_) {
-    if (options_.disk_errors && random_.one_in(2)) node->make_room();
+    if (disk_errors_ && random_.one_in(2)) node->make_room();
     const bool stays_away = exile_.troubles > 0 && exile_.down && exile_.node == node.get();
     if (going_on() && belongs(*node) && node->state() == Node::State::kDown && !stays_away &&
         !random_.one_in(3)) {
@@ -643,7 +664,7 @@ Verdict ClusterSimulation::run() {
   world_.set_reset_one_in(0);
   // Whose disk failed in the background may stop only now.
   if (going_on()) start_all();
-  if (options_.disk_errors) world_.run_for(Seconds(2));
+  if (disk_errors_) world_.run_for(Seconds(2));
   if (going_on()) wait_for_all();
   // What it is still to ask; that may be done only now.
   operator_->move_to(any_member().address());

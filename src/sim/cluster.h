@@ -1,11 +1,12 @@
 // ClusterSimulation: one run of several members, from one seed to a verdict.
 //
 // The members replicate over the simulated network; clients and watchers are spread over them. The
-// nemesis takes links down, one way or both, splits the cluster, breaks connections, and ends lives
-// as Simulation does: at any disk operation, with what was not synced lost or torn; of a minority
-// mostly, of all members now and then. An operator adds, promotes and removes members and moves the
-// leadership meanwhile; who was removed is replaced by one with an empty directory, or starts again
-// from its old one. At the end all is healed, and every member is asked for everything.
+// nemesis takes links down, one way or both, splits the cluster, breaks connections, lets a member
+// stand still for a while, and ends lives as Simulation does: at any disk operation, with what was
+// not synced lost or torn; of a minority mostly, of all members now and then. An operator adds,
+// promotes and removes members and moves the leadership meanwhile; who was removed is replaced by
+// one with an empty directory, or starts again from its old one. At the end all is healed, and
+// every member is asked for everything.
 //
 // What is checked: Checker's rules over one model of the log that all members apply, the watchers'
 // rules, and the invariants of consensus over all members and all lives (raft/invariants.h). And:
@@ -46,6 +47,7 @@ class ClusterSimulation {
  private:
   WorkloadOptions random_workload();
   member::Config random_config();
+  void check_for_corruption(member::Config& config);
   void make_nodes(std::size_t members);
   void make_node(const std::string& name, Node::Options options);
   void watch_raft(const raft::Node& node);
@@ -55,6 +57,7 @@ class ClusterSimulation {
 
   // Nemesis
   void trouble();
+  void hold_somebody();
   void disturb_links();
   void end_some_lives();
   void exile_somebody();
@@ -105,6 +108,7 @@ class ClusterSimulation {
   const RunOptions options_;
   env::simulated::World world_;
   base::Random random_;
+  bool disk_errors_ = false;
   Story story_;
   Model model_;
   Checker checker_;

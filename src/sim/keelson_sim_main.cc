@@ -92,8 +92,10 @@ int run_many(const Flags& flags) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
     failed++;
     if (flags.planted) return;
-    fmt::print("seed {} failed; again: keelson-sim --seed {} --calls {} --members {} --aloud\n",
-               seed, seed, flags.run.calls, flags.members);
+    fmt::print("seed {} failed; again: keelson-sim --seed {} --calls {} --members {}{}{} --aloud\n",
+               seed, seed, flags.run.calls, flags.members,
+               flags.run.same_members ? " --same-members" : "",
+               flags.run.disk_errors ? " --disk-errors" : "");
   };
   for (std::uint64_t seed = flags.first; seed < flags.first + flags.seeds; seed++) {
     if (children.size() >= flags.jobs) reap();

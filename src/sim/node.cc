@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "env/simulated/resolver.h"
+#include "member/corruption_checker.h"
 #include "member/joining.h"
 #include "peer/connector.h"
 
@@ -81,16 +82,22 @@ int Node::on_disk(const Disk::Step& step) {
       step.operation == Disk::Operation::kSync || step.operation == Disk::Operation::kSyncDirectory;
   if (plan_->at_sync && !is_sync) return 0;
   if (plan_->error_number == ENOSPC && !needs_room(step.operation)) return 0;
-  if (--plan_->after > 0) return 0;
+  if (plan_->after > 1) {
+    plan_->after--;
+    return 0;
+  }
+  if (plan_->in_background && !host_.disk().fail_write_back(step.path)) return 0;
   const auto plan = std::exchange(plan_, nullptr);
   story_.tell(name_, "{} disk operation {} ({} {})",
-              plan->error_number != 0 ? "meets an error at" : "killed before", step.number,
-              kOperations[static_cast<int>(step.operation)], step.path);
+              plan->in_background       ? "meets an error in the background at"
+              : plan->error_number != 0 ? "meets an error at"
+                                        : "killed before",
+              step.number, kOperations[static_cast<int>(step.operation)], step.path);
   events_.on_plan(*plan, step.path);
   if (plan->error_number != 0) {
     errors_met_++;
-    sync_failed_ = sync_failed_ || is_sync;
-    return plan->error_number;
+    write_back_failed_ = plan->in_background;
+    return plan->in_background ? 0 : plan->error_number;
   }
   host_.kill(plan->mode);
   return EIO;
@@ -160,16 +167,34 @@ std::string Node::ask_others() {
   return "";
 }
 
+// As the server does before it serves anybody.
+std::string Node::check_initially(member::Member& member) {
+  using Checked = base::Result<void, member::BootError>;
+  std::optional<Checked> checked;
+  std::unique_ptr<member::InitialCheck> check;
+  const auto connector = peer::make_plain_connector(host_.network());
+  env::Lane& lane = host_.lane("io0");
+  lane.post([&] {
+    check = std::make_unique<member::InitialCheck>(
+        lane, *connector,
+        member::InitialCheck::Start{.identity = member.identity(),
+                                    .view = member.shared().views.load(),
+                                    .patience = options_.config.request_timeout()},
+        [&](Checked result) { checked = std::move(result); });
+  });
+  world_.run_until([&] { return checked || !host_.is_alive(); }, base::Seconds(120));
+  CHECK(checked || !host_.is_alive());
+  if (!checked) return "killed";
+  return *checked ? "" : checked->error().text;
+}
+
 std::string Node::start() {
   CHECK(state() == State::kDown);
   lives_++;
-  errors_met_ = 0;
-  if (std::exchange(sync_failed_, false)) {
-    story_.tell(name_, "is a machine that was started again");
-    host_.disk().crash(Crash::kRandom);
-  }
+  errors_met_ = std::exchange(write_back_failed_, false) ? 1 : 0;
   story_.tell(name_, "starts, life {}", lives_);
-  if (options_.peers && !has_log()) {
+  const bool initialized = has_log();
+  if (options_.peers && !initialized) {
     const std::string refusal = ask_others();
     if (!refusal.empty()) {
       story_.tell(name_, "does not start: {}", refusal);
@@ -186,6 +211,14 @@ std::string Node::start() {
   if (!host_.is_alive()) {  // in the very last step of its boot
     made->reset();
     return "killed";
+  }
+  if (initialized && options_.config.initial_corrupt_check) {
+    const std::string refusal = check_initially(**made);
+    if (!refusal.empty()) {
+      story_.tell(name_, "does not start: {}", refusal);
+      made->reset();
+      return refusal;
+    }
   }
   process->member = *std::move(made);
   process->member->shared().on_apply = events_.on_apply;

@@ -38,6 +38,9 @@ struct KillPlan {
   env::simulated::Disk::Crash mode = env::simulated::Disk::Crash::kRandom;
   // Nobody is killed: the operation fails with this. ENOSPC only where something is to grow.
   int error_number = 0;
+  // Not the operation fails, but what was written before it, in the background: the next sync will
+  // be told of it, in this life or in the next.
+  bool in_background = false;
 };
 
 class Node {
@@ -122,6 +125,7 @@ class Node {
   member::Lanes lanes();
   // Why not, or empty.
   std::string ask_others();
+  std::string check_initially(member::Member& member);
   void listen();
   void listen_to_peers(Process& process);
   void stop_peers();
@@ -137,11 +141,8 @@ class Node {
   std::unique_ptr<Process> process_;
   std::unique_ptr<KillPlan> plan_;
   std::uint64_t lives_ = 0;
-  std::uint64_t errors_met_ = 0;  // of the disk, since the last start
-  // A sync failed. What was not synced is in the machine's memory, and no later sync carries it to
-  // the disk (Disk D4), so that a process which starts on it would build on sand: the machine is
-  // started again first.
-  bool sync_failed_ = false;
+  std::uint64_t errors_met_ = 0;    // of the disk, since the last start
+  bool write_back_failed_ = false;  // since then, and perhaps nobody was told
   bool full_ = false;
   std::uint64_t directories_ = 1;
   raft::NodeId id_ = 0;

@@ -32,7 +32,9 @@ void random_store(base::Random& random, store::Options& options) {
 }
 
 KillPlan maybe_an_error(base::Random& random, KillPlan plan, bool wanted) {
-  if (wanted && random.one_in(5)) plan.error_number = random.one_in(3) ? ENOSPC : EIO;
+  if (!wanted || !random.one_in(3)) return plan;
+  plan.error_number = random.one_in(3) ? ENOSPC : EIO;
+  plan.in_background = plan.error_number == EIO && random.one_in(4);
   return plan;
 }
 

@@ -32,7 +32,7 @@ Simulation::Simulation(const RunOptions& options)
   Node::Options node;
   node.config = random_config();
   checker_.set_limits(
-      {.quota = node.config.quota_bytes > 0 || may_fill_,
+      {.quota = node.config.quota_bytes > 0 || disk_errors_,
        .held_views = node.config.held_views_age_max < member::Config().held_views_age_max,
        .request_bytes = node.config.request_bytes_max});
   node.io_lanes = 1 + random_.below(2);
@@ -105,7 +105,8 @@ member::Config Simulation::random_config() {
   }
   config.watch_progress_interval = Milliseconds(100 << random_.below(6));
   random_store(random_, config.store);
-  may_fill_ = options_.disk_errors && random_.one_in(3);
+  disk_errors_ = random_.one_in(4) || options_.disk_errors;
+  may_fill_ = disk_errors_ && random_.one_in(3);
   return config;
 }
 
@@ -172,7 +173,7 @@ void Simulation::set_wall_clock() {
 void Simulation::start_node() {
   for (int attempt = 0; going_on(); attempt++) {
     if (attempt < 6 && random_.one_in(4))
-      node_->kill_at(maybe_an_error(random_, random_plan(), options_.disk_errors));
+      node_->kill_at(maybe_an_error(random_, random_plan(), disk_errors_));
     set_wall_clock();
     const std::string refusal = node_->start();
     if (!refusal.empty() && node_->state() == Node::State::kDown && node_->disk_is_to_blame()) {
@@ -191,6 +192,7 @@ void Simulation::start_node() {
       return checker_.violate("the member does not get ready");
     }
     end_life(Node::Crash::kKeepAll);
+    if (attempt >= 6) node_->make_room();  // in the end somebody does
   }
 }
 
@@ -207,8 +209,9 @@ void Simulation::trouble() {
     return !going_on() || node_->state() == Node::State::kDead ||
            node_->state() == Node::State::kStopped;
   };
-  if (dice < 7) node_->kill_at(maybe_an_error(random_, random_plan(), options_.disk_errors));
+  if (dice < 7) node_->kill_at(maybe_an_error(random_, random_plan(), disk_errors_));
   if (may_fill_ && random_.one_in(4)) node_->fill_disk(random_.below(20'000));
+  if (random_.one_in(8)) node_->host().stand_still(random_time(random_, Seconds(10)));
   const auto idle_or_down = [&] { return is_down() || all_idle(clients_); };
   world_.run_until(idle_or_down, random_time(random_, Seconds(8)));
   if (!is_down() && dice >= 8) {

@@ -27,7 +27,7 @@ struct RunOptions {
   std::size_t keep = 80;      // lines of the story kept
   bool tell_disk = false;     // each change of the disk, on stderr
   bool same_members = false;  // of a cluster: nobody is added or removed
-  bool disk_errors = false;   // disks fail (EIO, ENOSPC) and fill up
+  bool disk_errors = false;   // disks fail (EIO, ENOSPC) and fill up: of all seeds, not a quarter
 };
 
 struct Verdict {
@@ -74,6 +74,7 @@ class Simulation {
   const RunOptions options_;
   env::simulated::World world_;
   base::Random random_;
+  bool disk_errors_ = false;
   bool large_ = false;     // values, and so answers and events
   bool may_fill_ = false;  // the disk
   Story story_;

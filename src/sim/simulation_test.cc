@@ -11,9 +11,10 @@
 namespace keelson::sim {
 namespace {
 
-constexpr const char* kRareInClusters[] = {"a snapshot installed", "a kill at a snapshot",
-                                           "a member joins",       "a removed member starts again",
-                                           "MemberPromote",        "MoveLeader"};
+constexpr const char* kRareInClusters[] = {"a snapshot installed",  "a kill at a snapshot",
+                                           "a member joins",        "a removed member starts again",
+                                           "MemberPromote",         "MoveLeader",
+                                           "a member stands still", "an error of the disk"};
 
 TEST(Simulation, OneSeedIsOneRun) {
   for (const std::uint64_t seed : {1, 2, 3}) {
@@ -47,7 +48,8 @@ TEST(Simulation, WhatIsRareIsMet) {
   }
   for (const char* what :
        {"a RangeStream", "a txn inside a txn", "no space", "an alarm disarmed", "a held View ended",
-        "a request too large", "a fragment", "progress", "a lease taken from a key by a delete"}) {
+        "a request too large", "a fragment", "progress", "a lease taken from a key by a delete",
+        "an error of the disk", "a start refused for the disk"}) {
     EXPECT_GT(seen[what], 0u) << what;
   }
 }

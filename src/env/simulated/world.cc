@@ -61,7 +61,7 @@ bool SimulatedLane::has_ready_hook() const {
 std::optional<base::TimePoint> SimulatedLane::next() const {
   std::optional<base::TimePoint> first;
   const auto consider = [&](base::TimePoint time) {
-    time = std::max(time, busy_until_);
+    time = std::max({time, busy_until_, host_.still_until_});
     if (!first || time < *first) first = time;
   };
   if (!jobs_.empty()) consider(jobs_.begin()->first);
@@ -109,8 +109,11 @@ void Host::kill(Disk::Crash mode) {
 void Host::start() {
   CHECK(!alive_);
   alive_ = true;
+  still_until_ = {};
   disk_.power_on();
 }
+
+void Host::stand_still(base::Duration duration) { still_until_ = world_.now() + duration; }
 
 base::TimePoint Host::now() const { return world_.now(); }
 

@@ -25,6 +25,10 @@
 // break, its
 //     disk crashes. What its objects still call on their way down has no effect.
 //
+// W6  A host that stands still runs nothing until it goes on: jobs, timers and bytes wait for it,
+// and
+//     its clock has gone on meanwhile.
+//
 // The thread of the test is outside all lanes; between two run calls it may touch anything.
 #pragma once
 
@@ -87,12 +91,16 @@ class Host final : private Clock {
   void kill(Disk::Crash mode);
   void start();
   bool is_alive() const { return alive_; }
+  // W6, from now: a stopped process (SIGSTOP), a virtual machine that is moved. A job that is under
+  // way has done what it does already.
+  void stand_still(base::Duration duration);
 
   // The wall clock is off by so much; the monotonic one never is.
   void set_wall_offset(base::Duration offset) { wall_offset_ = offset; }
 
  private:
   friend class World;
+  friend class internal::SimulatedLane;
   friend class internal::SimulatedNetwork;
   base::TimePoint now() const override;
   base::WallTime wall_now() const override;
@@ -103,6 +111,7 @@ class Host final : private Clock {
   std::vector<std::unique_ptr<internal::SimulatedLane>> lanes_;
   std::unique_ptr<internal::SimulatedNetwork> network_;
   bool alive_ = true;
+  base::TimePoint still_until_{};
   base::Duration wall_offset_{};
 };
 

@@ -475,6 +475,31 @@ TEST(WorldKillTest, AConnectionThatWasNotYetAcceptedBreaksToo) {
   EXPECT_GT(waiting, 0);
 }
 
+TEST(WorldKillTest, AHostThatStandsStillGoesOnLater) {
+  World world(1);
+  Host& host = world.host("n1");
+  Lane& lane = host.lane("raft");
+  Lane& other = world.host("n2").lane("raft");
+  const auto start = world.now();
+  std::string ran;
+  lane.after(Seconds(1), [&] { ran += "timer "; });
+  other.after(Seconds(2), [&] { ran += "other "; });
+  host.stand_still(Seconds(5));
+  lane.post([&] { ran += "job "; });
+  world.run_for(Seconds(4));
+  EXPECT_EQ(ran, "other ");
+  world.run_for(Seconds(2));
+  EXPECT_TRUE(ran == "other job timer " || ran == "other timer job ") << ran;
+  EXPECT_GE(world.now() - start, Seconds(5));
+
+  host.stand_still(Seconds(5));
+  host.kill(Disk::Crash::kKeepAll);
+  host.start();
+  lane.post([&] { ran = "started"; });
+  world.run_for(Seconds(1));
+  EXPECT_EQ(ran, "started") << "another process";
+}
+
 TEST(WorldKillTest, AHostMayBeKilledInTheMiddleOfAJob) {
   World world(7);
   Host& host = world.host("n1");
