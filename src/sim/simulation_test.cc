@@ -46,10 +46,9 @@ TEST(Simulation, WhatIsRareIsMet) {
       seen[what] += times;
     }
   }
-  for (const char* what :
-       {"a RangeStream", "a txn inside a txn", "no space", "an alarm disarmed", "a held View ended",
-        "a request too large", "a fragment", "progress", "a lease taken from a key by a delete",
-        "an error of the disk"}) {
+  for (const char* what : {"a RangeStream", "a txn inside a txn", "no space", "an alarm disarmed",
+                           "a held View ended", "a request too large", "a fragment", "progress",
+                           "a lease taken from a key by a delete", "an error of the disk"}) {
     EXPECT_GT(seen[what], 0u) << what;
   }
 }
