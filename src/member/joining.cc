@@ -180,8 +180,10 @@ void Joining::judge_versions() {
   if (versions_.empty() || !std::all_of(versions_.begin(), versions_.end(), fits)) {
     return refuse("incompatible with current running cluster");
   }
+  // The oldest of all is what a leader decides while it cannot ask every member, be it only the one
+  // that is to join: it says nothing of any.
   const auto oldest = *std::ranges::min_element(versions_);
-  if (oldest < kOldestReadable) {
+  if (oldest != kOldestCluster && oldest < kOldestReadable) {
     return refuse(fmt::format(
         "the running cluster is of version {}, and what members of etcd before {} write cannot be "
         "read: bring all of them to {} first",

