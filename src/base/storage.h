@@ -79,6 +79,8 @@ class Batch {
   void erase(Bucket bucket, std::string key) {
     changes_.push_back({bucket, std::move(key), std::nullopt});
   }
+  // For `more` records that follow, and some after them.
+  void make_room(std::size_t more) { records_.reserve(records_.size() + more + more / 8); }
   // In ascending order of revision, within and across batches.
   void add(Record record) {
     CHECK(records_.empty() || records_.back().revision < record.revision);

@@ -138,6 +138,7 @@ class Tree {
   }
 
   void put(std::string_view key, const Version& version);
+  void put_all(std::span<const KeyChange> changes);
   KeyIndex::CompactSlice compact(std::int64_t floor, std::string_view from, std::size_t budget);
   void load(std::string_view key, std::span<const Version> history);
   void finish_load();
@@ -178,6 +179,12 @@ class Tree {
   void splice(Node* node, std::size_t at, std::size_t removed, std::span<const Item> added);
   void set_root();
   void discard_node(const Node* node);
+
+  // Takes as many of the changes as are of keys in the leaf of the first one, in one go, and not
+  // beyond the first that is of a new key. How many.
+  std::size_t put_in_leaf(std::span<const KeyChange> changes);
+  // The history of a key that is there, with one more change.
+  PackedHistory lengthen(const History& before, const Version& version);
 
   struct Compaction {
     std::int64_t floor;
@@ -325,8 +332,8 @@ void Tree::put(std::string_view key, const Version& version) {
   Node* leaf = root_ == nullptr ? nullptr : descend(key);
   const Node::Place place = leaf == nullptr ? Node::Place{0, false} : leaf->lower_bound(key);
   stats_.keys += place.exact ? 0 : 1;
-  stats_.live_keys += version.tombstone ? 0 : 1;
   if (!place.exact) {
+    stats_.live_keys += version.tombstone ? 0 : 1;
     const PackedHistory history = make_history(memory_, std::span(&version, 1));
     const Item item{key, outside(), history.form, history.bytes.data()};
     if (leaf == nullptr) {
@@ -341,11 +348,8 @@ void Tree::put(std::string_view key, const Version& version) {
   }
 
   const History before = leaf->history(place.slot);
-  const Version newest = newest_change(before);
-  CHECK(newest.mod < version.mod);
-  stats_.live_keys -= newest.tombstone ? 0 : 1;
   own_path();
-  const PackedHistory history = with_change(memory_, before, version);
+  const PackedHistory history = lengthen(before, version);
   if (form_bytes(history.form) == form_bytes(before.form)) {
     Node* const owned = own(leaf);
     owned->set_history(place.slot, history);
@@ -357,6 +361,54 @@ void Tree::put(std::string_view key, const Version& version) {
   }
   replace_child();
   count_bytes();
+}
+
+PackedHistory Tree::lengthen(const History& before, const Version& version) {
+  const Version newest = newest_change(before);
+  CHECK(newest.mod < version.mod);
+  stats_.live_keys += version.tombstone ? 0 : 1;
+  stats_.live_keys -= newest.tombstone ? 0 : 1;
+  return with_change(memory_, before, version);
+}
+
+void Tree::put_all(std::span<const KeyChange> changes) {
+  CHECK(loader_ == nullptr);
+  while (!changes.empty()) {
+    std::size_t taken = put_in_leaf(changes);
+    if (taken == 0) {
+      put(changes[0].key, changes[0].version);
+      taken = 1;
+    }
+    changes = changes.subspan(taken);
+  }
+  count_bytes();
+}
+
+std::size_t Tree::put_in_leaf(std::span<const KeyChange> changes) {
+  if (root_ == nullptr) return 0;
+  Node* const leaf = descend(changes[0].key);
+  const Node::Place first = leaf->lower_bound(changes[0].key);
+  if (!first.exact) return 0;
+  start_gather(gather_bytes(*leaf));
+  gather(*leaf, keys_, items_);
+  std::vector<PackedHistory> packed;
+  packed.reserve(leaf->count - first.slot);  // never moves
+  std::size_t taken = 0;
+  for (std::size_t i = first.slot; i < leaf->count && taken < changes.size(); i++) {
+    if (items_[i].key < changes[taken].key) continue;
+    if (items_[i].key != changes[taken].key) break;
+    packed.push_back(lengthen(leaf->history(i), changes[taken].version));
+    items_[i].form = packed.back().form;
+    items_[i].payload = packed.back().bytes.data();
+    taken++;
+  }
+  own_path();
+  branches_.clear();
+  make_nodes(memory_, true, items_, branches_);
+  stats_.nodes += branches_.size();
+  discard_node(leaf);
+  replace_child();
+  return taken;
 }
 
 bool Tree::next_separator(std::string& separator) const {
@@ -643,6 +695,7 @@ KeyIndex::KeyIndex() : tree_(std::make_unique<internal::Tree>()) {}
 KeyIndex::~KeyIndex() = default;
 
 void KeyIndex::put(std::string_view key, const Version& version) { tree_->put(key, version); }
+void KeyIndex::put_all(std::span<const KeyChange> changes) { tree_->put_all(changes); }
 
 KeyIndexView KeyIndex::current() const {
   KeyIndexView view;

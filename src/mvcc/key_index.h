@@ -94,6 +94,11 @@ class KeyIndexView {
   std::uint64_t batch_ = 0;
 };
 
+struct KeyChange {
+  std::string_view key;
+  Version version;
+};
+
 class KeyIndex {
  public:
   struct Stats {
@@ -111,6 +116,9 @@ class KeyIndex {
 
   // Adds a change; newer than all changes of this key so far.
   void put(std::string_view key, const Version& version);
+  // The same for keys in ascending order, each once. Where they lie close together, as a range does
+  // that is deleted, a leaf is rewritten once for all of its own.
+  void put_all(std::span<const KeyChange> changes);
 
   // The state with all edits so far, for the writer alone and until its next edit.
   KeyIndexView current() const;

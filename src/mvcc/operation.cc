@@ -1,5 +1,6 @@
 #include "mvcc/operation.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "mvcc/range_internal.h"
@@ -269,11 +270,11 @@ std::int64_t State::Operation::lease_of(std::string_view key) const {
   return changes_[static_cast<std::size_t>(it->second.mod.sub)].record.lease;
 }
 
-State::Operation::Change State::Operation::tombstone(
-    std::string_view key, const std::optional<Version>& superseded) const {
+State::Operation::Change State::Operation::tombstone(std::string_view key,
+                                                     const std::optional<Version>& superseded) {
   return {.record = {.revision = {main_, static_cast<std::int64_t>(changes_.size())},
                      .tombstone = true,
-                     .encoded = encode({.key = key})},
+                     .encoded = tombstones_.encode({.key = key})},
           .previous = superseded ? std::optional(superseded->mod) : std::nullopt,
           .previous_lease = lease_of(key)};
 }
@@ -333,12 +334,36 @@ base::Result<std::vector<base::SharedBytes>, Errc> State::Operation::gather(
   return read_all(read_, revisions);
 }
 
+// A slice at a time, so that they need no memory to speak of.
+void State::Operation::index_many() {
+  std::vector<KeyChange> slice;
+  slice.reserve(kMany);
+  for (std::span<const Change> left = changes_; !left.empty(); left = left.subspan(slice.size())) {
+    slice.clear();
+    for (const Change& change : left.first(std::min(left.size(), kMany))) {
+      slice.push_back({.key = change.record.key(), .version = change.version()});
+    }
+    const auto not_before = [](const KeyChange& a, const KeyChange& b) { return a.key >= b.key; };
+    if (std::ranges::adjacent_find(slice, not_before) == slice.end()) {
+      state_.index_.put_all(slice);
+    } else {  // of a txn
+      for (const auto& [key, version] : slice) state_.index_.put(key, version);
+    }
+  }
+}
+
 void State::Operation::commit() {
   if (changes_.empty()) return;
-  if (changes_.size() > kMany) state_.events_.reserve(state_.events_.size() + changes_.size());
+  const bool many = changes_.size() > kMany;
+  if (many) {
+    state_.batch_->make_room(changes_.size());
+    // Room for the next ones too, or all of them would move.
+    state_.events_.reserve(state_.events_.size() + changes_.size() + changes_.size() / 8);
+    index_many();
+  }
   for (Change& change : changes_) {
     const std::string_view key = change.record.key();
-    state_.index_.put(key, change.version());
+    if (!many) state_.index_.put(key, change.version());
     if (change.previous_lease != change.record.lease) {
       state_.leases_.moved(key, change.previous_lease, change.record.lease);
     }

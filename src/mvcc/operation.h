@@ -89,9 +89,11 @@ class State::Operation {
   std::optional<Version> find(std::string_view key) const;
   std::int64_t lease_of(std::string_view key) const;
   // The next change. `superseded`: what the key was before the operation.
-  Change tombstone(std::string_view key, const std::optional<Version>& superseded) const;
+  Change tombstone(std::string_view key, const std::optional<Version>& superseded);
   void add(Change change);
   void lay_over(const Change& change);
+  // The index's part of commit(), of many changes.
+  void index_many();
 
   void read(std::span<const Revision> revisions, std::span<base::ReadResult> out) const;
   // nullptr if the change is older than the running batch.
@@ -105,9 +107,10 @@ class State::Operation {
   const std::int64_t main_;
   const ReadFunction read_;
   std::vector<Change> changes_;  // by sub revision
-  bool in_txn_ = false;          // more operations may follow: `overlay_` is kept
-  Overlay overlay_;              // the newest change of each key in `changes_`
-  std::size_t memory_left_;      // for the answer
+  PackedRecords tombstones_;
+  bool in_txn_ = false;      // more operations may follow: `overlay_` is kept
+  Overlay overlay_;          // the newest change of each key in `changes_`
+  std::size_t memory_left_;  // for the answer
   std::optional<Errc> answer_error_;
   Tally tally_;  // of the writing storage transaction
 };

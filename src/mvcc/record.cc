@@ -1,5 +1,6 @@
 #include "mvcc/record.h"
 
+#include <cstring>
 #include <string>
 
 #include "base/check.h"
@@ -40,6 +41,15 @@ std::string_view* bytes_field(KeyValueView& kv, std::uint64_t tag) {
   }
 }
 
+void append(std::string& bytes, const KeyValueView& kv) {
+  base::put_bytes_field(bytes, kKey, kv.key);
+  base::put_varint_field(bytes, kCreateRevision, as_varint(kv.create_revision));
+  base::put_varint_field(bytes, kModRevision, as_varint(kv.mod_revision));
+  base::put_varint_field(bytes, kVersion, as_varint(kv.version));
+  base::put_bytes_field(bytes, kValue, kv.value);
+  base::put_varint_field(bytes, kLease, as_varint(kv.lease));
+}
+
 }  // namespace
 
 std::size_t encoded_size(const KeyValueView& kv) {
@@ -55,14 +65,24 @@ base::SharedBytes encode(const KeyValueView& kv) {
   const std::size_t size = encoded_size(kv);
   std::string bytes;
   bytes.reserve(size);
-  base::put_bytes_field(bytes, kKey, kv.key);
-  base::put_varint_field(bytes, kCreateRevision, as_varint(kv.create_revision));
-  base::put_varint_field(bytes, kModRevision, as_varint(kv.mod_revision));
-  base::put_varint_field(bytes, kVersion, as_varint(kv.version));
-  base::put_bytes_field(bytes, kValue, kv.value);
-  base::put_varint_field(bytes, kLease, as_varint(kv.lease));
+  append(bytes, kv);
   CHECK_EQ(bytes.size(), size);
   return base::SharedBytes(std::move(bytes));
+}
+
+base::SharedBytes PackedRecords::encode(const KeyValueView& kv) {
+  const std::size_t size = encoded_size(kv);
+  if (size > kChunkBytes / 8 || ++records_ <= kAlone) return mvcc::encode(kv);
+  if (chunk_ == nullptr || used_ + size > kChunkBytes) {
+    chunk_ = std::make_shared_for_overwrite<char[]>(kChunkBytes);
+    used_ = 0;
+  }
+  scratch_.clear();
+  append(scratch_, kv);
+  char* const place = chunk_.get() + used_;
+  std::memcpy(place, scratch_.data(), size);
+  used_ += size;
+  return {chunk_, std::string_view(place, size)};
 }
 
 std::optional<KeyValueView> decode(std::string_view encoded) {

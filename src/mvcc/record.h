@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -26,6 +28,23 @@ struct KeyValueView {
 
 std::size_t encoded_size(const KeyValueView& kv);
 base::SharedBytes encode(const KeyValueView& kv);
+
+// Encodes many small records of one operation: all but the first few share chunks of memory, so
+// that a million tombstones are not a million allocations. A chunk lives as long as any record in
+// it.
+class PackedRecords {
+ public:
+  base::SharedBytes encode(const KeyValueView& kv);
+
+ private:
+  static constexpr std::size_t kChunkBytes = 64u << 10;
+  static constexpr std::size_t kAlone = 64;  // records that are not worth a chunk
+
+  std::size_t records_ = 0;
+  std::shared_ptr<char[]> chunk_;
+  std::size_t used_ = 0;
+  std::string scratch_;
+};
 
 // Views into `encoded`. nullopt if it is no KeyValue: a damaged record. Zero bytes are an empty
 // one, as a restore with a lifted revision leaves it.

@@ -45,6 +45,23 @@ TEST(Record, IsTheCanonicalEncodingOfTheMessage) {
   }
 }
 
+TEST(Record, PackedOnesAreTheSameAndOutliveTheirPacker) {
+  base::Random random(3);
+  std::vector<std::string> keys;
+  std::vector<base::SharedBytes> packed;
+  {
+    PackedRecords records;
+    for (int i = 0; i < 5000; i++) {
+      keys.push_back(random.bytes(random.below(random.one_in(50) ? 20'000 : 100)));
+      packed.push_back(records.encode({.key = keys.back()}));
+    }
+  }
+  for (std::size_t i = 0; i < keys.size(); i++) {
+    ASSERT_EQ(packed[i].view(), encode({.key = keys[i]}).view());
+    if (i % 3 == 0) packed[i] = {};
+  }
+}
+
 TEST(Record, ZeroBytesAreAnEmptyKeyValue) {
   const auto kv = decode("");
   ASSERT_TRUE(kv);
