@@ -137,6 +137,11 @@ std::vector<LeaseId> DeadlineQueue::take_expired(base::TimePoint now, std::size_
   return expired;
 }
 
+void DeadlineQueue::revokes_are_logged(std::span<const LeaseId> ids) {
+  for (const LeaseId id : ids) leases_.at(id).queued = kNever;
+  drop_stale_places();
+}
+
 std::vector<DeadlineQueue::DueCheckpoint> DeadlineQueue::take_checkpoints(base::TimePoint now,
                                                                           std::size_t limit) {
   std::vector<DueCheckpoint> due;

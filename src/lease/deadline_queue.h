@@ -70,8 +70,12 @@ class DeadlineQueue {
   base::Result<Renewal, Errc> renew(LeaseId id, base::TimePoint now);
 
   // Leases past their end, at most `limit`, oldest first. They stay until their revoke is reported,
-  // and come again after retry_interval.
+  // and come again after retry_interval unless it is on its way.
   std::vector<LeaseId> take_expired(base::TimePoint now, std::size_t limit);
+  // The revokes of these, which take_expired just gave, are in this leader's log: they will be
+  // reported, or it leads no more. A second one could come after somebody has taken the id for a
+  // new lease, and end that.
+  void revokes_are_logged(std::span<const LeaseId> ids);
   // Leases whose time left is to be proposed as a checkpoint, at most `limit`, each again an
   // interval later.
   struct DueCheckpoint {
@@ -122,7 +126,7 @@ class DeadlineQueue {
   Config config_;
   bool leading_ = false;
   base::HashMap<LeaseId, Entry> leases_;
-  Heap expiries_;     // exactly one valid place per lease
+  Heap expiries_;     // one valid place per lease, but for those whose revoke is on its way
   Heap checkpoints_;  // at most one valid place per lease
 };
 

@@ -131,6 +131,20 @@ TEST(DeadlineQueue, LimitsWhatItTakes) {
   EXPECT_EQ(queue.take_expired(at(Seconds(103)), 2), (std::vector<LeaseId>{1, 2}));
 }
 
+TEST(DeadlineQueue, WhoseRevokeIsOnItsWayIsNotReportedAgain) {
+  DeadlineQueue queue({});
+  queue.promote({}, at(Seconds(0)), Seconds(0));
+  for (LeaseId id = 1; id <= 3; id++) queue.granted(lease(id, 5), at(Seconds(0)));
+  ASSERT_EQ(queue.take_expired(at(Seconds(5)), 10), (std::vector<LeaseId>{1, 2, 3}));
+  queue.revokes_are_logged(std::vector<LeaseId>{1, 3});
+  EXPECT_EQ(queue.take_expired(at(Seconds(100)), 10), std::vector<LeaseId>{2});
+  EXPECT_EQ(queue.size(), 3u) << "it is there until the revoke is";
+  EXPECT_EQ(queue.renew(1, at(Seconds(100))).error(), Errc::kExpired);
+  queue.revoked(1);
+  queue.granted(lease(1, 5), at(Seconds(100)));
+  EXPECT_EQ(queue.take_expired(at(Seconds(105)), 10), (std::vector<LeaseId>{2, 1}));
+}
+
 // Against the obvious: look at every lease each time.
 TEST(DeadlineQueue, Twin) {
   struct Slow {

@@ -167,13 +167,13 @@ void RaftDriver::on_messages(std::vector<raft::Message> messages) {
 
 void RaftDriver::on(Proposal request) { gathered_.push_back(std::move(request)); }
 
-void RaftDriver::flush_proposals() {
+bool RaftDriver::flush_proposals() {
   if (node_.leader() != raft::kNone) {
     for (; !without_leader_.empty(); without_leader_.pop_front()) {
       gathered_.push_back(std::move(without_leader_.front()));
     }
   }
-  if (gathered_.empty()) return;
+  if (gathered_.empty()) return true;
   std::vector<Proposal> proposals = std::exchange(gathered_, {});
   const auto refuse = [this](const Proposal& proposal, Errc errc) {
     if (proposal.ticket == 0) return;
@@ -188,13 +188,14 @@ void RaftDriver::flush_proposals() {
         refuse(proposal, Errc::kTooManyRequests);
       }
     }
-    return;
+    return false;
   }
   std::vector<raft::Entry> entries;
   entries.reserve(proposals.size());
   for (const Proposal& proposal : proposals) entries.push_back(proposal.entry);
-  if (node_.propose(std::move(entries))) return;
+  if (node_.propose(std::move(entries))) return true;
   for (const Proposal& proposal : proposals) refuse(proposal, Errc::kProposalDropped);
+  return false;
 }
 
 void RaftDriver::on(const Withdraw& request) {
@@ -540,7 +541,7 @@ bool RaftDriver::end_leases() {
     propose_own(std::move(request));
   }
   propose_checkpoints(deadlines_.take_checkpoints(now, kCheckpointsPerScan));
-  flush_proposals();
+  if (flush_proposals() && leads()) deadlines_.revokes_are_logged(expired);
   pump();
   return lags || (expired.size() == at_once && at_once == kExpiriesPerScan);
 }

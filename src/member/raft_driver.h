@@ -95,7 +95,8 @@ class RaftDriver {
   void hand_out(raft::Ready ready);
   void tell(const raft::SoftState& state);
   void deliver(std::vector<raft::Message> messages);
-  void flush_proposals();
+  // False if they were not taken: those of clients are refused then, others lost.
+  bool flush_proposals();
   void look_around();
   void follow_members();
   std::string read_context(const ReadIndexRequest& request) const;

@@ -274,6 +274,16 @@ TEST_F(RaftDriverTest, ALeaseEndsByARevokeAndARenewalPutsItOff) {
   EXPECT_EQ(RequestIds::lane_of(own()[0].header().id()), kNoWaitingLane);
 }
 
+TEST_F(RaftDriverTest, ALeaseIsRevokedOnceHoweverLongThatTakes) {
+  start();
+  grant(5, 10);
+  hold_syncs_ = true;
+  world_.run_for(Seconds(60));
+  sync_held();
+  ASSERT_EQ(own().size(), 1u) << "a second one would end a lease that took the id meanwhile";
+  EXPECT_EQ(own()[0].lease_revoke().id(), 5);
+}
+
 TEST_F(RaftDriverTest, ARevokedLeaseIsForgotten) {
   start();
   grant(5, 10);
