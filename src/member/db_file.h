@@ -51,9 +51,9 @@ struct DbState {
 
 // What streams a file rests so long between two pieces, so that it leaves most of a core to others:
 // some 100 MB/s.
-inline constexpr base::Duration kDbRest = base::Milliseconds(2);
+inline constexpr base::Duration kDbRest = std::chrono::microseconds(500);
 // What it streams between two rests.
-inline constexpr std::uint64_t kDbPieceBytes = 256 * 1024;
+inline constexpr std::uint64_t kDbPieceBytes = 64 * 1024;
 
 class DbFile {
  public:
