@@ -23,6 +23,7 @@ class RaftDriverTest : public ::testing::Test {
         apply_(host_.lane("apply"), 1000, [this](auto works) { on_apply(std::move(works)); }) {
     shared_.clock = &host_.clock();
     shared_.identity.member_id = kSelf;
+    shared_.log_lane = &host_.lane("log");
     shared_.workers = {&host_.lane("worker0")};
     shared_.config.snapshot_catchup_entries = 50;
     auto view = std::make_shared<View>();

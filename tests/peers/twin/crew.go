@@ -262,6 +262,9 @@ func (x *execution) catchUp() {
 		if got := s.invoke("KV/Range", &pb.RangeRequest{Key: []byte{0}, CountOnly: true}, nil); got.unknown() {
 			x.goElsewhere()
 			return errors.New(got.String())
+		} else if read, ok := got.message.(*pb.RangeResponse); !ok || s.offsets.here(read.Header.Revision) < x.revision {
+			x.differ("catching up", fmt.Sprintf("a linearizable read of revision %d or later", x.revision),
+				fmt.Sprintf("%s: %v", c.members[s.at].Name, got))
 		}
 		return nil
 	})
