@@ -34,8 +34,6 @@ enum class PlantedBug : std::uint8_t {
   kInstallHiddenFromWatchers,  // watchers are not told that a snapshot has skipped events
   kVoteBeforeSync,             // a vote, and a new term, leave before they are durable
   kSnapshotOverNewer,          // a snapshot that comes late replaces a log that has got further
-  // Of disks that fail:
-  kTrustsTheCache,  // a start takes what memory shows after a failed sync for what the disk holds
 };
 inline constexpr const char* kPlantedBugNames[] = {
     "none",
@@ -59,7 +57,6 @@ inline constexpr const char* kPlantedBugNames[] = {
     "install-hidden-from-watchers",
     "vote-before-sync",
     "snapshot-over-newer",
-    "trusts-the-cache",
 };
 
 #ifdef KEELSON_PLANTED_BUGS

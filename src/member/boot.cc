@@ -325,7 +325,7 @@ base::Result<void, BootError> force_new_cluster(Booted& booted, raft::Index wal_
 base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config& config,
                                            const Paths& paths, bool store_exists,
                                            base::WallTime now, std::uint64_t chance) {
-  if (!config.unsafe_no_fsync && !KEELSON_PLANTED(kTrustsTheCache)) {
+  if (!config.unsafe_no_fsync) {
     if (auto settled = wal::settle(files, paths.wal); !settled) {
       return fail(because("cannot settle the write-ahead log", settled.error()));
     }
