@@ -7,12 +7,6 @@
 #include "store/store.h"
 
 namespace keelson::api {
-namespace {
-
-constexpr std::size_t kKeysPerSlice = 1000;  // some 300 us of a worker
-
-}  // namespace
-
 struct StateHasher::Work {
   explicit Work(std::shared_ptr<const member::View> of)
       : view(std::move(of)), cursor(view->keys), hasher(view->reader->hasher()) {}
@@ -24,7 +18,7 @@ struct StateHasher::Work {
 
   // On a worker; true at the end.
   bool step() {
-    if (!cursor.step(kKeysPerSlice, *hasher)) return false;
+    if (!cursor.step(mvcc::HashCursor::kKeysPerSlice, *hasher)) return false;
     if (const auto finished = hasher->finish(base::crc32c(before.crc, "key"))) hash = *finished;
     return true;
   }

@@ -284,6 +284,12 @@ class ComingTest : public BoltTest {
   std::uint64_t first_key_at_ = 0, last_key_at_ = 0;
 };
 
+Content one_large_bucket() {
+  Content content;
+  for (int i = 0; i < 5000; i++) content["large!"][fmt::format("{:08}", i)] = std::string(50, 'v');
+  return content;
+}
+
 TEST_F(ComingTest, AFileOfOursIsWalkedAsItComes) {
   for (std::uint64_t seed = 1; seed <= 30; seed++) {
     base::Random random(seed);
@@ -297,8 +303,7 @@ TEST_F(ComingTest, AFileOfOursIsWalkedAsItComes) {
 
 // Whatever the order, and though the disk has only what was not taken when it came.
 TEST_F(ComingTest, OnlyWhatWasNotTakenGoesToTheDisk) {
-  Content content;
-  for (int i = 0; i < 5000; i++) content["large!"][fmt::format("{:08}", i)] = std::string(50, 'v');
+  const Content content = one_large_bucket();
   const std::string bytes = file_of(content, 1024);
   ASSERT_EQ(walk(bytes, 1).value(), content);
   const Plan plan = plan_of(content, 1024);
@@ -334,8 +339,7 @@ TEST_F(ComingTest, APageThatIsNamedTwiceIsDamage) {
 }
 
 TEST_F(ComingTest, TheFirstKeyIsReadBeforeTheSecondLeafIsThere) {
-  Content content;
-  for (int i = 0; i < 5000; i++) content["large!"][fmt::format("{:08}", i)] = std::string(50, 'v');
+  const Content content = one_large_bucket();
   const std::string bytes = file_of(content, 1024);
   ASSERT_EQ(walk(bytes, 1).value(), content);
   const Plan plan = plan_of(content, 1024);

@@ -5,6 +5,7 @@
 
 #include "base/crc32c.h"
 #include "env/log.h"
+#include "member/front.h"
 #include "member/shared.h"
 #include "mvcc/hash.h"
 
@@ -12,9 +13,6 @@ namespace keelson::member {
 namespace {
 
 constexpr std::size_t kHashesMax = 10;  // etcd's
-// Some 300 us of a worker, which then rests: whoever waits for the core has it next.
-constexpr std::size_t kKeysPerSlice = 1000;
-constexpr base::Duration kRest = std::chrono::microseconds(600);
 
 }  // namespace
 
@@ -66,9 +64,9 @@ void CompactionHasher::begin(std::shared_ptr<const View> view, std::int64_t floo
 }
 
 void CompactionHasher::slice(std::shared_ptr<Work> work) {
-  if (!work->cursor.step(kKeysPerSlice, *work->hasher)) {
+  if (!work->cursor.step(mvcc::HashCursor::kKeysPerSlice, *work->hasher)) {
     env::Lane& worker = work->worker;
-    worker.after(kRest, [this, work = std::move(work)]() mutable { slice(std::move(work)); });
+    worker.after(kSliceRest, [this, work = std::move(work)]() mutable { slice(std::move(work)); });
     return;
   }
   auto hash = work->hasher->finish(base::crc32c(0, "key"));

@@ -293,6 +293,11 @@ class DbTransferTest : public DbFileTest {
     EXPECT_TRUE(world_.run_until([&] { return piece.has_value(); }, Seconds(10)));
     return *piece;
   }
+  std::string rest_of(DbSource& source) {
+    std::string bytes;
+    for (auto piece = next(source); !piece.empty(); piece = next(source)) bytes += piece.view();
+    return bytes;
+  }
   // "" or what was wrong.
   std::string told(base::Function<void(peer::SnapshotSink::Done)> ask) {
     std::optional<std::string> answer;
@@ -464,10 +469,7 @@ TEST_F(DbTransferTest, ABrokenTransferLeavesNothing) {
 TEST_F(DbTransferTest, IsStagedWhileItComes) {
   write_some(400);
   auto made = make_source();
-  std::string bytes;
-  for (auto piece = next(*made.source); !piece.empty(); piece = next(*made.source)) {
-    bytes += piece.view();
-  }
+  const std::string bytes = rest_of(*made.source);
   auto sink = make_sink(made.snapshot.metadata.index);
   const auto give = [&](std::size_t begin, std::size_t end) {
     return write(*sink, base::SharedBytes(bytes.substr(begin, end - begin)));
@@ -537,10 +539,7 @@ TEST_F(DbTransferTest, APieceIsAnsweredHoweverMuchTheWalkHasToDo) {
 TEST_F(DbTransferTest, DamageIsSaidWithItsPieceAndNothingIsLeft) {
   write_some(400);
   auto made = make_source();
-  std::string bytes;
-  for (auto piece = next(*made.source); !piece.empty(); piece = next(*made.source)) {
-    bytes += piece.view();
-  }
+  std::string bytes = rest_of(*made.source);
   bytes[bytes.size() / 2 / 4096 * 4096] ^= 1;
   auto sink = make_sink(made.snapshot.metadata.index);
   EXPECT_THAT(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 1))),

@@ -23,8 +23,7 @@ constexpr base::Duration kReadIndexRetry = base::Milliseconds(500);
 constexpr base::Duration kAppliedPatience = base::Seconds(1);
 // Between two attempts to ask the leader about a lease.
 constexpr base::Duration kPassOnPause = base::Milliseconds(50);
-// Between two slices of what can wait, while anything was applied within the time below it.
-constexpr base::Duration kSliceRest = std::chrono::microseconds(600);
+// Somebody writes if anything was applied within this time.
 constexpr base::Duration kBusyFor = base::Milliseconds(100);
 
 // header (100) { ID (1) }, then the request under its own field.

@@ -73,6 +73,9 @@ struct LeaseTime {
   std::optional<Told> told;
 };
 
+// Between two slices of some 300 us of what can wait: whoever waits for the core has it next.
+inline constexpr base::Duration kSliceRest = std::chrono::microseconds(600);
+
 class Front {
  public:
   using ReplyJob = base::Function<void(base::Result<Reply, Failure>)>;

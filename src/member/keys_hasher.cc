@@ -7,8 +7,6 @@
 namespace keelson::member {
 namespace {
 
-constexpr std::size_t kKeysPerSlice = 1000;  // some 300 us of a worker
-
 base::Result<std::uint32_t, HashFailure> finish_bucket(base::RevisionHasher& hasher) {
   auto hash = hasher.finish(base::crc32c(0, "key"));
   if (!hash) return base::fail(HashFailure(mvcc::Errc::kUnreadable));
@@ -43,7 +41,7 @@ struct KeysHasher::Work {
 
   // On a worker; true at the end.
   bool step() {
-    if (!cursor.step(kKeysPerSlice, *hasher)) return false;
+    if (!cursor.step(mvcc::HashCursor::kKeysPerSlice, *hasher)) return false;
     if (const auto finished = finish_bucket(*hasher)) hash = *finished;
     return true;
   }
@@ -118,7 +116,7 @@ base::Result<KeysHash, HashFailure> hash_all(const std::shared_ptr<const View>& 
                                              base::Result<mvcc::HashCursor, mvcc::Errc> cursor) {
   CHECK(cursor.ok());  // there always is a newest revision
   const auto hasher = view->reader->hasher();
-  while (!cursor->step(kKeysPerSlice, *hasher)) continue;
+  while (!cursor->step(mvcc::HashCursor::kKeysPerSlice, *hasher)) continue;
   ASSIGN_OR_RETURN(const std::uint32_t hash, finish_bucket(*hasher));
   return KeysHash{.view = view,
                   .hash = hash,

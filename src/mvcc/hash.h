@@ -42,6 +42,8 @@ class HashCursor {
   static base::Result<HashCursor, Errc> make_for_compaction(const View& before,
                                                             std::int64_t revision);
 
+  // Some 300 us of a worker, for whoever hashes beside others.
+  static constexpr std::size_t kKeysPerSlice = 1000;
   // Looks at about `budget` keys; true when all are seen.
   bool step(std::size_t budget, base::RevisionHasher& hasher);
   // Of one that is done: whether the quirk applies, so that a member that has compacted at this

@@ -177,6 +177,9 @@ class Tree {
   void replace_child();
   // Edits `node`: `added` in place of `removed` slots, into branches_. `node` is discarded.
   void splice(Node* node, std::size_t at, std::size_t removed, std::span<const Item> added);
+  // Puts items_, gathered from the leaf at the end of path_ and edited, in its place. Consumes
+  // path_.
+  void rewrite(Node* leaf);
   void set_root();
   void discard_node(const Node* node);
 
@@ -384,6 +387,15 @@ void Tree::put_all(std::span<const KeyChange> changes) {
   count_bytes();
 }
 
+void Tree::rewrite(Node* leaf) {
+  own_path();
+  branches_.clear();
+  make_nodes(memory_, true, items_, branches_);
+  stats_.nodes += branches_.size();
+  discard_node(leaf);
+  replace_child();
+}
+
 std::size_t Tree::put_in_leaf(std::span<const KeyChange> changes) {
   if (root_ == nullptr) return 0;
   Node* const leaf = descend(changes[0].key);
@@ -402,12 +414,7 @@ std::size_t Tree::put_in_leaf(std::span<const KeyChange> changes) {
     items_[i].payload = packed.back().bytes.data();
     taken++;
   }
-  own_path();
-  branches_.clear();
-  make_nodes(memory_, true, items_, branches_);
-  stats_.nodes += branches_.size();
-  discard_node(leaf);
-  replace_child();
+  rewrite(leaf);
   return taken;
 }
 
@@ -495,12 +502,7 @@ bool Tree::compact_leaf(Node* leaf, std::size_t first, Compaction& compaction) {
   }
   if (packed.capacity() == 0) return whole;
 
-  own_path();
-  branches_.clear();
-  make_nodes(memory_, true, items_, branches_);
-  stats_.nodes += branches_.size();
-  discard_node(leaf);
-  replace_child();
+  rewrite(leaf);
   if (root_ != nullptr) merge_at(first_key);
   count_bytes();
   return whole;

@@ -88,10 +88,10 @@ class Wal {
                                              std::string_view metadata, base::WallTime now);
 
   // A former life must have been settled (below). Locks the files from which to read what follows
-  // `start`, reads them all, cuts off a torn tail
-  // (once, and a copy is kept), and is ready to append. Memory: the entries and a buffer. Errors:
-  // kLocked, kNotFound, kSnapshotNotFound (no record of `start`), kSnapshotMismatch, kGap,
-  // kMetadataConflict, kCrcMismatch, kBadRecord, kTorn (the second time), kIo.
+  // `start`, reads them all, cuts off a torn tail (once, and a copy is kept), and is ready to
+  // append. Memory: the entries and a buffer. Errors: kLocked, kNotFound, kSnapshotNotFound (no
+  // record of `start`), kSnapshotMismatch, kGap, kMetadataConflict, kCrcMismatch, kBadRecord, kTorn
+  // (the second time), kIo.
   static Result<Opened> open(env::FileSystem& files, Options options, Start start);
 
   Wal(const Wal&) = delete;

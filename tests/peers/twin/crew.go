@@ -259,10 +259,13 @@ func (x *execution) enter(a action) bool {
 func (x *execution) catchUp() {
 	c, s := x.crew, x.sides[1]
 	err := cluster.Until(x.ctx, "a linearizable read is answered", func(context.Context) error {
-		if got := s.invoke("KV/Range", &pb.RangeRequest{Key: []byte{0}, CountOnly: true}, nil); got.unknown() {
+		got := s.invoke("KV/Range", &pb.RangeRequest{Key: []byte{0}, CountOnly: true}, nil)
+		if got.unknown() {
 			x.goElsewhere()
 			return errors.New(got.String())
-		} else if read, ok := got.message.(*pb.RangeResponse); !ok || s.offsets.here(read.Header.Revision) < x.revision {
+		}
+		read, ok := got.message.(*pb.RangeResponse)
+		if !ok || s.offsets.here(read.Header.Revision) < x.revision {
 			x.differ("catching up", fmt.Sprintf("a linearizable read of revision %d or later", x.revision),
 				fmt.Sprintf("%s: %v", c.members[s.at].Name, got))
 		}
