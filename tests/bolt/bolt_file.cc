@@ -1,8 +1,9 @@
 // Writes and reads bbolt files as text, for tests that hold them against bbolt itself.
 //
-//   bolt_file write FILE PAGE_BYTES    from lines "bucket NAME" or "large NAME", and "put KEY
-//   VALUE", in hex bolt_file dump FILE                checks and prints "bucket NAME SEQUENCE",
-//   "put KEY VALUE" and "end"
+//   bolt_file write FILE PAGE_BYTES   of lines "bucket NAME" or "large NAME", and "put KEY VALUE"
+//   bolt_file dump FILE               checks it; "bucket NAME SEQUENCE", "put KEY VALUE", "end"
+//
+// Names, keys and values are in hex.
 
 #include <fmt/format.h>
 
