@@ -238,6 +238,11 @@ bool StateMachine::apply(const raft::Entry& entry, Life proposed_in) {
   return ok;
 }
 
+void StateMachine::pass_over(const raft::Entry& entry) {
+  CHECK(batch_ != nullptr);
+  batch_->set_applied(entry.index, entry.term);
+}
+
 bool StateMachine::apply_conf_change(const raft::Entry& entry, Life proposed_in) {
   auto decoded = raft::decode_conf_change(entry.data);
   CHECK_MSG(decoded.ok(), "conf change at entry {} does not parse", entry.index);

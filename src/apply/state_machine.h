@@ -106,6 +106,8 @@ class StateMachine : private mvcc::Leases {
   // wall clock, which may have been set back since.
   enum class Life { kThis, kFormer };
   bool apply(const raft::Entry& entry, Life proposed_in = Life::kThis);
+  // Next entry of the log, of a former life, which is known to have changed nothing.
+  void pass_over(const raft::Entry& entry);
   // A slice of the compaction under way, about `budget` keys. True while more is left.
   bool compact_slice(std::size_t budget);
   // Ends the batch. The state readers see is `view()` and the snapshots below.

@@ -58,6 +58,7 @@ Applier::Applier(env::Lane& lane, Shared& shared, Start start)
       applied_index_(start.applied_index),
       applied_term_(start.applied_term),
       log_end_(start.log_end),
+      undecided_(std::move(start.undecided)),
       stored_(std::move(start.stored)),
       space_(start.space),
       apply_times_(*shared.metrics.registry, KindTimes::Of::kApply),
@@ -127,7 +128,6 @@ void Applier::on_notes(std::vector<StoreNote> notes) {
   reader_ = store::make_reader(stored_, {pending_.begin(), pending_.end()});
   publish();
   if (std::exchange(taken_over_, false)) tell_of_snapshot();
-  tell_withheld(note.synced_applied_index);
   if (snapshot_ && note.synced_applied_index >= snapshot_->metadata.index) {
     save_snapshot_({*std::exchange(snapshot_, std::nullopt)});
   }
@@ -148,8 +148,8 @@ void Applier::schedule_run() {
 }
 
 void Applier::run() {
-  // Stalled, installing or withholding: a note of the store comes and runs again.
-  if (stopped_ || stalled() || installing_ || withheld_) return;
+  // Stalled or installing: a note of the store comes and runs again.
+  if (stopped_ || stalled() || installing_) return;
   if (!queue_.empty() && queue_.front().install != 0) return begin_install();
   const bool may_compact =
       state_->compacting() && compact_rest_ == 0 && pending_.size() < kCompactPendingMax;
@@ -211,9 +211,10 @@ void Applier::apply_entries() {
   };
   std::optional<Compacted> compacted;
   std::size_t entries = 0, bytes = 0;
+  bool ends = false;
   base::TimePoint at = lane_.clock().now();
   while (!queue_.empty() && queue_.front().install == 0 && entries < kEntriesPerBatch &&
-         bytes < kEntryBytesPerBatch && undecided_ == 0) {
+         bytes < kEntryBytesPerBatch && !ends) {
     ApplyWork work = std::move(queue_.front());
     queue_.pop_front();
     for (auto it = work.entries.begin(); it != work.entries.end(); ++it) {
@@ -225,8 +226,10 @@ void Applier::apply_entries() {
         compacted = {.floor_before = floor, .revision = state_->compact_revision()};
       }
       bytes += entry.data.size();
-      if (undecided_ == 0 || it + 1 == work.entries.end()) continue;
-      // The batch ends here.
+      // Behind one that was not decided the batch ends, so that raft gives nobody the entry (it is
+      // told) when it takes a member that comes after it.
+      ends = undecided_->contains(entry);
+      if (!ends || it + 1 == work.entries.end()) continue;
       queue_.push_front({.entries = {std::make_move_iterator(it + 1),
                                      std::make_move_iterator(work.entries.end())},
                          .responses = std::exchange(work.responses, {})});
@@ -293,12 +296,26 @@ void Applier::tell_of_snapshot() {
   forget_retired();  // the last View of the state before may have gone with the publishing
 }
 
-// P6. Nobody has heard of the entry's outcome, and nothing of it is in the store.
-void Applier::on_undecided(raft::Index index) {
-  if (state_->roster()->members.size() <= 1) {
+// P6
+bool Applier::apply_to_state(const raft::Entry& entry) {
+  if (undecided_->contains(entry)) {
+    state_->pass_over(entry);
+    return false;
+  }
+  const std::uint64_t undecided = state_->undecided();
+  const bool ok = state_->apply(entry, entry.index > log_end_ ? apply::StateMachine::Life::kThis
+                                                              : apply::StateMachine::Life::kFormer);
+  if (state_->undecided() != undecided) on_undecided(entry);
+  return ok;
+}
+
+// Nobody has heard of the entry's outcome, and nothing of it is in the store.
+void Applier::on_undecided(const raft::Entry& entry) {
+  const membership::Roster& roster = *state_->roster();
+  if (roster.members.size() == 1 && roster.find(shared_.identity.member_id) != nullptr) {
     env::log_error("a stored record that decides a log entry cannot be read: it changes nothing",
-                   {{"index", index}});
-    undecided_ = index;
+                   {{"index", entry.index}});
+    if (auto added = undecided_->add(entry); !added) stop_process(added.error().message());
     return;
   }
   stop_process(fmt::format(
@@ -306,17 +323,14 @@ void Applier::on_undecided(raft::Index index) {
       "have "
       "decided; if the next start ends so too, remove this member from the cluster and add it anew "
       "with an empty data directory",
-      index));
+      entry.index));
 }
 
 // One entry, begun at `at`; when it was done.
 base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint at) {
   CHECK_EQ(entry.index, applied_index_ + 1);
   if (shared_.on_apply) shared_.on_apply(entry);
-  using Life = apply::StateMachine::Life;
-  const std::uint64_t undecided = state_->undecided();
-  const bool ok = state_->apply(entry, entry.index > log_end_ ? Life::kThis : Life::kFormer);
-  if (state_->undecided() != undecided) on_undecided(entry.index);
+  const bool ok = apply_to_state(entry);
   applied_index_ = entry.index;
   applied_term_ = entry.term;
   const base::TimePoint now = lane_.clock().now();
@@ -361,25 +375,10 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   for_store_bytes_ += batch->record_bytes();
   for_store_.push_back(
       {.batch = std::move(batch), .dead = std::move(result.dead), .look = nullptr});
-  if (undecided_ != 0) return withhold(std::move(result), std::move(responses));
   if (is_silent) return hand_over_if_due();
   tell(std::move(result), std::move(responses));
   snapshot_if_due();
   hand_over_if_due();
-}
-
-// The log's next snapshot is here, so that a log read again begins behind the entry.
-void Applier::withhold(apply::BatchResult result, std::vector<raft::Message> responses) {
-  withheld_.emplace(std::move(result), std::move(responses));
-  take_snapshot();
-  hand_over();
-}
-
-void Applier::tell_withheld(raft::Index synced_applied_index) {
-  if (!withheld_ || synced_applied_index < undecided_) return;
-  Withheld withheld = *std::exchange(withheld_, std::nullopt);
-  tell(std::move(withheld.result), std::move(withheld.responses));
-  undecided_ = 0;
 }
 
 void Applier::tell(apply::BatchResult result, std::vector<raft::Message> responses) {
@@ -392,7 +391,7 @@ void Applier::tell(apply::BatchResult result, std::vector<raft::Message> respons
       .new_leader_term = result.new_leader_term,
       .over_quota = result.over_quota,
       .membership_changed = result.membership_changed,
-      .undecided = undecided_,
+      .undecided = undecided_->newest(),
   });
 }
 

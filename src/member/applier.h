@@ -19,9 +19,10 @@
 //       before stay readable, and watchers are caught up from the first View of the new state.
 //   P6  An entry that a record of this member's own must decide, and that cannot be read, is never
 //       decided twice. Among other members, who have decided, it ends the process before anybody
-//       sees an outcome. A member that is alone decides that nothing is changed; nobody is told,
-//       and nothing more is applied, until a synced checkpoint has it, so that no start applies the
-//       entry again, perhaps with the record; and no member added later is given the entry.
+//       sees an outcome. A member that is alone decides that nothing is changed, and writes that
+//       down before anything follows from it (undecided_entries.h): wherever a start begins to
+//       apply, and whatever it can read by then, the entry changes nothing; and no member added
+//       later is given it, in this life or another.
 //
 // Compaction goes on in slices between batches of entries, by turns, one job each, and rests after
 // each slice.
@@ -36,6 +37,7 @@
 #include "env/lane.h"
 #include "member/shared.h"
 #include "member/store_keeper.h"
+#include "member/undecided_entries.h"
 #include "store/snapshot.h"
 
 namespace keelson::member {
@@ -59,6 +61,7 @@ class Applier {
  public:
   struct Start {
     std::unique_ptr<apply::StateMachine> state;
+    std::unique_ptr<UndecidedEntries> undecided;
     std::shared_ptr<const store::Snapshot> stored;
     store::Space space;
     raft::Index applied_index = 0;
@@ -108,11 +111,10 @@ class Applier {
   void compact_slice();
   void rest_from_compaction();
   base::TimePoint apply_entry(const raft::Entry& entry, base::TimePoint at);
-  void on_undecided(raft::Index index);
+  bool apply_to_state(const raft::Entry& entry);
+  void on_undecided(const raft::Entry& entry);
   void compaction_ended(base::TimePoint now);
   void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
-  void withhold(apply::BatchResult result, std::vector<raft::Message> responses);
-  void tell_withheld(raft::Index synced_applied_index);
   void tell(apply::BatchResult result, std::vector<raft::Message> responses);
   void hand_over_if_due();
   void hand_over();
@@ -141,13 +143,7 @@ class Applier {
   raft::Term applied_term_;
   const raft::Index log_end_;
   bool own_term_applied_ = false;
-  // P6. The last batch ends with an entry that could not be decided.
-  struct Withheld {
-    apply::BatchResult result;
-    std::vector<raft::Message> responses;
-  };
-  raft::Index undecided_ = 0;  // 0: none, or its outcome has been told
-  std::optional<Withheld> withheld_;
+  const std::unique_ptr<UndecidedEntries> undecided_;
 
   std::vector<StateJob> after_install_;  // wait for View and store to be of one state again
   std::shared_ptr<const store::Snapshot> stored_;

@@ -521,8 +521,13 @@ base::Result<Booted, BootError> boot(env::FileSystem& files, const Config& confi
                                      base::WallTime wall_now, std::uint64_t chance) {
   const Paths paths = Paths::of(config);
   ASSIGN_OR_RETURN(const Found found, look(files, paths));
-  if (!found.wal) return boot_new(files, config, paths, wall_now, chance);
-  return boot_again(files, config, paths, found.store, wall_now, chance);
+  ASSIGN_OR_RETURN(Booted booted,
+                   found.wal ? boot_again(files, config, paths, found.store, wall_now, chance)
+                             : boot_new(files, config, paths, wall_now, chance));
+  auto undecided = UndecidedEntries::open(files, paths.member, paths.wal);
+  if (!undecided) return fail(because("cannot read what could not be decided", undecided.error()));
+  booted.undecided = *std::move(undecided);
+  return booted;
 }
 
 }  // namespace keelson::member

@@ -31,6 +31,7 @@
 #include "env/file.h"
 #include "member/config.h"
 #include "member/shared.h"
+#include "member/undecided_entries.h"
 #include "membership/resolved_urls.h"
 #include "raft/types.h"
 #include "store/store.h"
@@ -53,6 +54,7 @@ struct Booted {
   std::vector<raft::Entry> entries;  // of the log, after the snapshot
   std::unique_ptr<store::Store> store;
   std::unique_ptr<apply::StateMachine> state;
+  std::unique_ptr<UndecidedEntries> undecided;
   raft::Index applied_index = 0;
   raft::Term applied_term = 0;
 };

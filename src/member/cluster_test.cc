@@ -63,8 +63,9 @@ class PeerPort final : public http::RequestRouter {
 // One member and its host.
 class Machine {
  public:
+  // `running`: the cluster that it joins.
   Machine(env::simulated::World& world, const std::string& name, const std::string& cluster,
-          std::string version)
+          std::string version, std::optional<RunningCluster> running = std::nullopt)
       : world_(world), host_(world.host(name)), said_{.version = std::move(version)} {
     config_.name = name;
     config_.data_dir = "/data";
@@ -76,6 +77,8 @@ class Machine {
     config_.wal_segment_bytes = 64 * 1024;
     config_.snapshot_catchup_entries = 20;
     config_.lease_checkpoint = true;
+    config_.new_cluster = !running;
+    config_.running = std::move(running);
     start();
   }
   ~Machine() {
@@ -198,11 +201,14 @@ class Machine {
     for (const auto& [path, bytes] : host_.disk().contents()) {
       const auto at = bytes.find(key);
       if (path.starts_with(store) && at != std::string::npos) {
-        return host_.disk().flip_bit(path, at);
+        damaged_ = {path, at};
+        return mend();
       }
     }
     FAIL() << key << " is not in the store";
   }
+  // The same bit again.
+  void mend() { host_.disk().flip_bit(damaged_.first, damaged_.second); }
   bool ready() const { return up() && ready_; }
   bool leads() const { return up() && member_->shared().progress.leader == id(); }
   raft::NodeId leader() const { return member_->shared().progress.leader; }
@@ -259,6 +265,23 @@ class Machine {
       });
     });
     return answer;
+  }
+  // It becomes a member, reached at its own name.
+  std::shared_ptr<Answer> add(const membership::Member& member) {
+    auto answer = std::make_shared<Answer>();
+    front().lane().post([this, answer, member] {
+      raft::ConfChange change{.type = raft::ConfChangeType::kAddNode,
+                              .node_id = member.id,
+                              .context = membership::config_change_json({.member = member})};
+      front().propose_change(std::move(change), [answer](base::Result<Reply, Failure> reply) {
+        *answer = {true, reply ? "added" : "failed"};
+      });
+    });
+    return answer;
+  }
+  RunningCluster cluster() const {
+    return {.id = member_->identity().cluster_id,
+            .members = member_->shared().views.load()->roster->members};
   }
   std::vector<raft::NodeId> members() const {
     std::vector<raft::NodeId> ids;
@@ -347,6 +370,18 @@ class Machine {
     return answer;
   }
   std::int64_t revision() const { return member_->shared().views.load()->keys.revision; }
+  // All of them, with their values.
+  std::string keys() const {
+    const auto view = member_->shared().views.load();
+    etcdserverpb::RangeRequest request;
+    request.set_key(std::string(1, '\0'));
+    request.set_range_end(std::string(1, '\0'));
+    const auto result = mvcc::range(view->keys, request, *view->reader, 1 << 20);
+    std::string out;
+    if (!result) return "unreadable";
+    for (const auto& bytes : result->kvs) out += std::string(bytes.view()) + "\n";
+    return out;
+  }
   std::int64_t compact_revision() const {
     return member_->shared().views.load()->keys.compact_revision;
   }
@@ -361,6 +396,7 @@ class Machine {
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<env::Listener> listener_;
   bool ready_ = false;
+  std::pair<std::string, std::size_t> damaged_;  // where
 };
 
 class ClusterTest : public ::testing::TestWithParam<std::uint64_t> {
@@ -924,6 +960,87 @@ TEST_P(ClusterTest, WhoCannotReadWhatDecidesEnds) {
   ASSERT_TRUE(world_.run_until([&] { return damaged.ready(); }, Seconds(20)));
   EXPECT_EQ(read(damaged), "5");
   EXPECT_EQ(put(damaged, "d"), "6");
+}
+
+// Alone, n1 decides that an entry changes nothing for want of a record that n2, which comes later,
+// would have.
+class LoneTest : public ::testing::TestWithParam<std::uint64_t> {
+ protected:
+  LoneTest() : world_(GetParam()) {
+    set_stop_handler([](std::string_view) { throw env::simulated::ProcessExit{}; });
+    machines_.push_back(std::make_unique<Machine>(world_, "n1", "n1=http://n1:2380", "3.7.1"));
+    EXPECT_TRUE(world_.run_until([this] { return first().ready(); }, Seconds(20)));
+  }
+  ~LoneTest() override {
+    machines_.clear();
+    set_stop_handler(nullptr);
+  }
+  Machine& first() { return *machines_.front(); }
+  Machine& second() { return *machines_.back(); }
+  std::string wait(const std::shared_ptr<Machine::Answer>& answer) {
+    world_.run_until([&] { return answer->done; }, Seconds(20));
+    return answer->done ? answer->text : "nothing";
+  }
+  void leave_undecided() {
+    ASSERT_EQ(wait(first().put("a-key-to-find")), "2");
+    world_.run_for(Seconds(3));  // it is in the store
+    first().damage("a-key-to-find");
+    EXPECT_EQ(wait(first().put_if("a-key-to-find", "b")), "failed");
+  }
+  void start_first_again() {
+    first().start_again();
+    ASSERT_TRUE(world_.run_until([&] { return first().ready(); }, Seconds(20)));
+  }
+  membership::Member newcomer() {
+    const std::vector<std::string> urls{"http://n2:2380"};
+    return {.id = membership::added_member_id(urls, 1), .peer_urls = urls};
+  }
+  void start_second() {
+    auto running = first().cluster();
+    running.members.back().name = "n2";  // as who joins has matched it
+    machines_.push_back(std::make_unique<Machine>(
+        world_, "n2", "n1=http://n1:2380,n2=http://n2:2380", "3.7.1", std::move(running)));
+    EXPECT_TRUE(world_.run_until([this] { return second().ready(); }, Seconds(20)));
+  }
+  void expect_alike(const std::string& revision) {
+    for (const auto& machine : machines_) EXPECT_EQ(wait(machine->read()), revision);
+    EXPECT_EQ(second().keys(), first().keys());
+  }
+
+  env::simulated::World world_;
+  std::vector<std::unique_ptr<Machine>> machines_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Seeds, LoneTest, ::testing::Range<std::uint64_t>(1, 5));
+
+TEST_P(LoneTest, WhoComesLaterIsNotGivenWhatCouldNotBeDecided) {
+  leave_undecided();
+  first().mend();  // or it could send no snapshot
+  ASSERT_EQ(wait(first().add(newcomer())), "added");
+  start_second();
+  expect_alike("2");
+}
+
+TEST_P(LoneTest, NorInALaterLife) {
+  leave_undecided();
+  first().kill(Disk::Crash::kLoseUnsynced);
+  start_first_again();
+  ASSERT_EQ(wait(first().add(newcomer())), "added");
+  start_second();
+  expect_alike("2");
+}
+
+// The one that is added has not come when the power fails.
+TEST_P(LoneTest, NorInOneThatBeginsWithTheOtherAsAMember) {
+  leave_undecided();
+  const auto added = first().add(newcomer());
+  ASSERT_TRUE(world_.run_until([&] { return first().members().size() == 2; }, Seconds(20)));
+  world_.run_for(Seconds(3));
+  first().kill(Disk::Crash::kLoseUnsynced);
+  first().start_again();
+  ASSERT_TRUE(world_.run_until([&] { return first().members().size() == 2; }, Seconds(20)));
+  start_second();
+  expect_alike("2");
 }
 
 // Two of three are lost for ever.

@@ -56,8 +56,10 @@ void Member::wire(Booted booted, env::FileSystem& files, env::Network& network,
   const auto space = booted.store->space();
   const raft::Index log_end =
       booted.entries.empty() ? booted.snapshot.index : booted.entries.back().index;
+  const raft::Index undecided = booted.undecided->newest();
   applier_ = std::make_unique<Applier>(*lanes_.apply, shared_,
                                        Applier::Start{.state = std::move(booted.state),
+                                                      .undecided = std::move(booted.undecided),
                                                       .stored = booted.store->snapshot(),
                                                       .space = {space},
                                                       .applied_index = booted.applied_index,
@@ -81,6 +83,7 @@ void Member::wire(Booted booted, env::FileSystem& files, env::Network& network,
                                                          .hard_state = booted.hard_state,
                                                          .entries = std::move(booted.entries),
                                                          .applied = booted.applied_index,
+                                                         .undecided = undecided,
                                                          .seed = chance});
   shared_.to_raft = std::make_unique<env::Channel<FrontRequest>>(
       *lanes_.raft, kRequestsMax,

@@ -86,7 +86,7 @@ struct AppliedNotice {
   raft::Term new_leader_term = 0;
   bool over_quota = false;
   bool membership_changed = false;
-  raft::Index undecided = 0;  // not 0: no other member may be given the log up to here (Applier P6)
+  raft::Index undecided = 0;  // no other member may be given the log up to here (Applier P6)
 };
 // A snapshot of the log is durable; what lies behind it may go.
 struct SnapshotSaved {

@@ -90,9 +90,11 @@ RaftDriver::RaftDriver(env::Lane& lane, Shared& shared, Start start)
       ids_(shared.identity.member_id, kNoWaitingLane, shared.clock->wall_now()),
       life_(base::Random(start.seed).next()),
       applied_(start.applied),
+      undecided_(start.undecided),
       deadlines_(deadline_config(shared.config)),
       views_(lane, shared.views) {
   look_around();
+  trim_log();
   shared_.progress.committed = start.hard_state.commit;
   shared_.progress.term = start.hard_state.term;
 }
@@ -452,7 +454,7 @@ void RaftDriver::trim_log() {
   if (storage_.bytes_held() > log_bytes_max() * (held ? kHeldFactor : 1)) {
     to = std::max(to, std::min(applied_, first + (applied_ - std::min(applied_, first)) / 2));
   }
-  to = std::max(to, undecided_);
+  to = std::max(to, std::min(undecided_, applied_));
   if (to < first || to > storage_.last_index()) return;
   // What a member too far behind is told to wait for; made anew when it is sent.
   MAYBE(storage_.create_snapshot(applied_, node_.configuration().conf_state(), {}).ok());

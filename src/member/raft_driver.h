@@ -47,6 +47,7 @@ class RaftDriver {
     raft::HardState hard_state;
     std::vector<raft::Entry> entries;
     raft::Index applied = 0;
+    raft::Index undecided = 0;  // up to here nobody is given the log (Applier P6)
     std::uint64_t seed = 0;
   };
   RaftDriver(env::Lane& lane, Shared& shared, Start start);
@@ -148,7 +149,7 @@ class RaftDriver {
   std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
   raft::HardState unsaved_state_;        // only commit moved: goes with the next append
   raft::Index applied_ = 0;
-  raft::Index undecided_ = 0;  // up to here nobody is given the log (Applier P6)
+  raft::Index undecided_;  // up to here nobody is given the log (Applier P6)
   bool only_voter_ = false;
   bool alone_ = false;  // ... and no learner either
 
