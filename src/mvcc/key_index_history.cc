@@ -17,6 +17,7 @@ constexpr std::size_t kWideBytes = sizeof(Version);
 static_assert(std::is_trivially_copyable_v<Version>);
 static_assert(form_bytes(Form::kThree) == 3 * kFullBytes);
 static_assert(form_bytes(Form::kFourInRun) == kFullBytes + 3 * kShortBytes);
+static_assert(form_bytes(Form::kPutDeleted) == kFullBytes + kShortBytes);
 
 // -- one change --
 
@@ -32,39 +33,75 @@ void store(char* to, T value) {
   std::memcpy(to, &value, sizeof(T));
 }
 
+// How main, sub and bytes share the 95 bits beside the tombstone mark: sub has some of each word.
+struct ShortLayout {
+  unsigned main_bits, sub_low_bits;    // of the first word
+  unsigned sub_high_bits, bytes_bits;  // of the second, above the mark
+
+  constexpr std::uint64_t low_mask() const { return (std::uint64_t{1} << sub_low_bits) - 1; }
+  constexpr std::uint32_t bytes_mask() const { return (std::uint32_t{1} << bytes_bits) - 1; }
+};
+constexpr ShortLayout kPutLayout = {48, 16, 0, 31};
+constexpr ShortLayout kTombstoneLayout = {44, 20, 8, 23};
+
+// Calls with a constant, so that the common puts pay for nothing.
+template <class Use>
+auto with_layout(bool tombstone, const Use& use) {
+  return tombstone ? use(kTombstoneLayout) : use(kPutLayout);
+}
+
 bool fits_full(const Version& v) {
-  if (v.mod.main < 0 || v.mod.main >> 48 != 0 || v.mod.sub < 0 || v.mod.sub >> 16 != 0)
-    return false;
-  if (v.bytes >> 31 != 0) return false;
+  const ShortLayout layout = v.tombstone ? kTombstoneLayout : kPutLayout;
+  if (v.mod.main < 0 || v.mod.main >> layout.main_bits != 0) return false;
+  if (v.mod.sub < 0 || v.mod.sub >> (layout.sub_low_bits + layout.sub_high_bits) != 0) return false;
+  if (v.bytes >> layout.bytes_bits != 0) return false;
   if (v.tombstone) return v.create_revision == 0 && v.version == 0;
   return v.version >= 0 && v.version >> 32 == 0 && v.create_revision >= 0 &&
          v.create_revision <= v.mod.main && (v.mod.main - v.create_revision) >> 32 == 0;
 }
 
 void write_short(char* to, const Version& v) {
-  store<std::uint64_t>(
-      to, static_cast<std::uint64_t>(v.mod.main) << 16 | static_cast<std::uint64_t>(v.mod.sub));
-  store<std::uint32_t>(to + 8, v.bytes << 1 | (v.tombstone ? 1 : 0));
+  with_layout(v.tombstone, [&](const ShortLayout& layout) {
+    const auto main = static_cast<std::uint64_t>(v.mod.main);
+    const auto sub = static_cast<std::uint64_t>(v.mod.sub);
+    const auto high = static_cast<std::uint32_t>(sub >> layout.sub_low_bits);
+    store<std::uint64_t>(to, main << layout.sub_low_bits | (sub & layout.low_mask()));
+    store<std::uint32_t>(to + 8,
+                         (high << layout.bytes_bits | v.bytes) << 1 | (v.tombstone ? 1 : 0));
+  });
+}
+
+bool is_tombstone(const char* from) { return (load<std::uint32_t>(from + 8) & 1) != 0; }
+
+std::int64_t main_of_short(const char* from) {
+  return with_layout(is_tombstone(from), [&](const ShortLayout& layout) {
+    return static_cast<std::int64_t>(load<std::uint64_t>(from) >> layout.sub_low_bits);
+  });
+}
+
+Version read_short(const char* from) {
+  Version v;
+  v.tombstone = is_tombstone(from);
+  with_layout(v.tombstone, [&](const ShortLayout& layout) {
+    const auto revision = load<std::uint64_t>(from);
+    const std::uint64_t rest = load<std::uint32_t>(from + 8) >> 1;
+    const std::uint64_t sub =
+        rest >> layout.bytes_bits << layout.sub_low_bits | (revision & layout.low_mask());
+    v.mod = {static_cast<std::int64_t>(revision >> layout.sub_low_bits),
+             static_cast<std::int64_t>(sub)};
+    v.bytes = static_cast<std::uint32_t>(rest) & layout.bytes_mask();
+  });
+  if (!v.tombstone) {
+    v.create_revision = v.mod.main;
+    v.version = 1;
+  }
+  return v;
 }
 
 void write_full(char* to, const Version& v) {
   write_short(to, v);
   store(to + 12, static_cast<std::uint32_t>(v.version));
   store(to + 16, v.tombstone ? 0 : static_cast<std::uint32_t>(v.mod.main - v.create_revision));
-}
-
-Version read_short(const char* from) {
-  const auto revision = load<std::uint64_t>(from);
-  const auto bytes = load<std::uint32_t>(from + 8);
-  Version v;
-  v.mod = {static_cast<std::int64_t>(revision >> 16), static_cast<std::int64_t>(revision & 0xFFFF)};
-  v.bytes = bytes >> 1;
-  v.tombstone = (bytes & 1) != 0;
-  if (!v.tombstone) {
-    v.create_revision = v.mod.main;
-    v.version = 1;
-  }
-  return v;
 }
 
 Version read_full(const char* from) {
@@ -178,8 +215,7 @@ struct Chunk : Object {
     base::check_failed(__FILE__, __LINE__, "a coding");
   }
   std::int64_t main_at(std::uint64_t i) const {
-    return coding == Coding::kWide ? load<Version>(entry(i)).mod.main
-                                   : static_cast<std::int64_t>(load<std::uint64_t>(entry(i)) >> 16);
+    return coding == Coding::kWide ? load<Version>(entry(i)).mod.main : main_of_short(entry(i));
   }
   // Whether `v` can be the change with number `i`.
   bool can_hold(std::uint64_t i, const Version& v) const {
@@ -335,6 +371,8 @@ std::uint64_t inline_count(Form form) {
       return 1;
     case Form::kTwo:
     case Form::kTwoInRun:
+    case Form::kFreshDeleted:
+    case Form::kPutDeleted:
       return 2;
     case Form::kThree:
     case Form::kThreeInRun:
@@ -364,6 +402,10 @@ Version inline_change(History history, std::uint64_t i) {
       if (i == 0) return first;
       return read_of_run(run_base(first), i, history.bytes + kFullBytes + (i - 1) * kShortBytes);
     }
+    case Form::kFreshDeleted:
+      return read_short(history.bytes + i * kShortBytes);
+    case Form::kPutDeleted:
+      return i == 0 ? read_full(history.bytes) : read_short(history.bytes + kFullBytes);
     case Form::kChild:
     case Form::kChunks:
       break;
@@ -375,16 +417,18 @@ Version inline_change(History history, std::uint64_t i) {
 Form inline_form(std::span<const Version> changes) {
   if (changes.size() > kInlineChangesMax) return Form::kChunks;
   const Version& first = changes.front();
+  const bool is_fresh = first.version == 1 && first.create_revision == first.mod.main;
   if (changes.size() == 1 && fits_full(first)) {
-    if (first.tombstone) return Form::kTombstone;
-    const bool is_fresh = first.version == 1 && first.create_revision == first.mod.main;
-    return is_fresh ? Form::kFresh : Form::kPut;
+    return first.tombstone ? Form::kTombstone : is_fresh ? Form::kFresh : Form::kPut;
   }
   if (is_run(changes)) {
     constexpr std::array kForms = {Form::kTwoInRun, Form::kThreeInRun, Form::kFourInRun};
     return kForms[changes.size() - 2];
   }
   if (!std::all_of(changes.begin(), changes.end(), fits_full)) return Form::kChunks;
+  if (changes.size() == 2 && !first.tombstone && changes.back().tombstone) {
+    return is_fresh ? Form::kFreshDeleted : Form::kPutDeleted;
+  }
   return changes.size() == 2 ? Form::kTwo : changes.size() == 3 ? Form::kThree : Form::kChunks;
 }
 
@@ -409,6 +453,13 @@ PackedHistory make_with_capacity(Memory& memory, std::span<const Version> change
     case Form::kFourInRun:
       write_full(to, changes.front()), to += kFullBytes;
       for (const Version& v : changes.subspan(1)) write_short(to, v), to += kShortBytes;
+      return packed;
+    case Form::kFreshDeleted:
+      for (const Version& v : changes) write_short(to, v), to += kShortBytes;
+      return packed;
+    case Form::kPutDeleted:
+      write_full(to, changes.front());
+      write_short(to + kFullBytes, changes.back());
       return packed;
     case Form::kChild:
     case Form::kChunks:

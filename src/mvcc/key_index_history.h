@@ -3,9 +3,10 @@
 // A change is coded in one of three ways, fixed-size, so that any change of any history is read at
 // once:
 //
-//   short, 12 B   main and sub in one word of 48 + 16 bits; bytes and the tombstone mark in 32
-//                 bits. Enough for a key just created (version 1, create == main), for a
-//                 tombstone, and for a change in a run.
+//   short, 12 B   main and sub in 48 + 16 bits, bytes and the tombstone mark in 32. Enough for a
+//                 key just created (version 1, create == main), for a change in a run, and for a
+//                 tombstone; that one has 44 + 28 bits of revision and 23 of bytes, because one
+//                 operation may delete millions of keys.
 //   full, 20 B    a short one, then version and age (main - create), 32 bits each
 //   wide          the Version itself, for numbers that do not fit: correct, and not seen in
 //                 practice
@@ -17,7 +18,8 @@
 //
 //   kFresh, kTombstone   one short change          kTwoInRun ...   one full change, then short ones
 //   kPut                 one full change           kTwo, kThree    full changes, ascending
-//                                                  kChunks         {newest chunk, count, end}
+//   kFreshDeleted        kFresh and a tombstone    kChunks         {newest chunk, count, end}
+//   kPutDeleted          kPut and a tombstone
 //
 // Longer histories live in chunks outside the leaf: append-only, shared by all roots. A record says
 // how much of it is its own: `end` is the end in the newest chunk, `count` how many changes from
@@ -60,10 +62,12 @@ enum class Form : std::uint8_t {
   kTwoInRun,
   kThreeInRun,
   kFourInRun,
+  kFreshDeleted,
+  kPutDeleted,
 };
 
 constexpr std::size_t form_bytes(Form form) {
-  constexpr std::array<std::uint8_t, 10> kBytes = {8, 12, 12, 20, 40, 60, 16, 32, 44, 56};
+  constexpr std::array<std::uint8_t, 12> kBytes = {8, 12, 12, 20, 40, 60, 16, 32, 44, 56, 24, 32};
   return kBytes[static_cast<std::size_t>(form)];
 }
 constexpr std::size_t kHistoryBytesMax = 60;

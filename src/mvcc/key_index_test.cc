@@ -184,6 +184,32 @@ TEST(KeyIndex, APublishedRootNeverChanges) {
   index.release(before.batch());
 }
 
+// One operation may delete more keys than 16 bits can number; each stays as small as the first.
+TEST(KeyIndex, ALargeDeletionNeedsAsLittleForItsLastKeysAsForItsFirst) {
+  constexpr std::int64_t kKeys = 1000, kMain = 5'000;
+  for (const bool fresh : {true, false}) {
+    std::vector<std::uint64_t> bytes;
+    for (const std::int64_t first : {0, 100'000, 100'000'000}) {
+      KeyIndex index;
+      std::vector<std::string> keys;
+      std::vector<KeyChange> deletions;
+      for (std::int64_t i = 0; i < kKeys; i++) keys.push_back(fmt::format("key-{:06}", i));
+      for (std::int64_t i = 0; i < kKeys; i++) {
+        index.put(keys[static_cast<std::size_t>(i)], put_at(i + 2, i + 2, fresh ? 1 : 3));
+        Version deletion = tombstone_at(kMain);
+        deletion.mod.sub = first + i;
+        deletions.push_back({.key = keys[static_cast<std::size_t>(i)], .version = deletion});
+      }
+      index.put_all(deletions);
+      EXPECT_EQ(index.current().newest("key-000999", kMain)->mod, (Revision{kMain, first + 999}));
+      EXPECT_EQ(index.current().get("key-000999", kMain - 1)->mod, (Revision{1001, 0}));
+      bytes.push_back(index.stats().bytes);
+    }
+    EXPECT_EQ(bytes, std::vector(3, bytes[0]));
+    EXPECT_LT(bytes[0], kKeys * (fresh ? 44u : 52u));
+  }
+}
+
 // A slow reader may have held much; no call frees it all at once, and none needs a new batch to.
 TEST(KeyIndex, WhatAReleasedRootHeldIsFreedInSlicesWithoutFurtherBatches) {
   KeyIndex index;

@@ -98,6 +98,7 @@ class KeyIndexTwin : public ::testing::TestWithParam<Shape> {
       revision_ = {revision_.main + 1, 0};
     }
     if (shape.odd_numbers && random_.one_in(20)) revision_.sub += 70'000;
+    if (shape.odd_numbers && random_.one_in(200)) revision_.sub += std::int64_t{1} << 28;
     v.mod = revision_;
     const Version* newest = history.empty() ? nullptr : &history.back();
     const bool live = newest != nullptr && !newest->tombstone;
@@ -304,6 +305,11 @@ INSTANTIATE_TEST_SUITE_P(
               .keys = 200,
               .key = numbered_key,
               .first_revision = (std::int64_t{1} << 48) - 2000},
+        Shape{.name = "RevisionsTooLargeForATombstone",
+              .keys = 200,
+              .key = numbered_key,
+              .first_revision = (std::int64_t{1} << 44) - 2000,
+              .delete_one_in = 2},
         Shape{.name = "OddNumbers",
               .keys = 100,
               .key = numbered_key,
