@@ -276,6 +276,19 @@ func (x *execution) catchUp() {
 	}
 }
 
+// catchUpAt does that for the member at which a stream is: its answers tell revisions, and one that comes of another
+// action may be asked for anywhere. Who is asked stays the same.
+func (x *execution) catchUpAt(stream int) {
+	if x.crew == nil {
+		return
+	}
+	s := x.sides[1]
+	defer func(asked int) { s.at = asked }(s.at)
+	if s.at = stream % len(x.crew.members); x.crew.members[s.at].Awake() {
+		x.catchUp()
+	}
+}
+
 // goElsewhere asks another member, if the one asked is out of reach; watches stay where they are.
 func (x *execution) goElsewhere() {
 	c, s := x.crew, x.sides[1]

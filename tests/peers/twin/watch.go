@@ -324,6 +324,7 @@ func (x *execution) nextControl(a action) *pb.WatchResponse {
 
 func (x *execution) watchCancel(a action) {
 	x.sync()
+	x.catchUpAt(a.stream)
 	x.eachSide(func(s *side) error {
 		return s.streams[a.stream].client.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{
 			CancelRequest: &pb.WatchCancelRequest{WatchId: a.id}}})
