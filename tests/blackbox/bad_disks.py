@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 import harness
-from harness import Broken, Refused, Writer, data, error_of, number, wait_until
+from harness import Broken, Refused, Writer, data, error_of, number, until
 
 NOSPACE = 1
 
@@ -85,7 +85,7 @@ class Full(harness.ServerTest):
             except Refused:
                 return False
 
-        wait_until(writable, "room after a compaction")
+        until(writable, "room after a compaction")
         self.assertEqual(grpc.get_all(), {**kept, "knew": b"new"})
 
     def test_beyond_the_reserve_it_stops_and_starts_again_with_room(self):
@@ -142,11 +142,11 @@ class Failing(harness.ServerTest):
                     writers = [Writer(server.client_port, f"{server.starts}-{i}") for i in range(4)]
                     for writer in writers:
                         writer.start()
-                    wait_until(lambda: all(len(writer.acknowledged) > 50 for writer in writers), "puts")
+                    until(lambda: all(len(writer.acknowledged) > 50 for writer in writers), "puts")
                     self.order(operation, part, errno.EIO, 3)
                     code = server.wait()
                     for writer in writers:
-                        writer.join(harness.PATIENCE)
+                        harness.join(writer)
                         expected.update(writer.acknowledged)
                     self.assertEqual(code, 1, server.log())
                     self.assertIn("Input/output error", error_of(server.log()))
@@ -181,7 +181,7 @@ class Failing(harness.ServerTest):
         server.await_line("cannot prepare a file of the write-ahead log")
         self.control.unlink()
         server.connect().put("k2", "v2")
-        wait_until(lambda: list((server.data / "member/wal").glob("*.tmp")), "a file prepared")
+        until(lambda: list((server.data / "member/wal").glob("*.tmp")), "a file prepared")
         self.assertEqual(server.connect().get_all(), {"k1": b"v1", "k2": b"v2"})
         self.assertEqual(server.terminate(), -15)
 

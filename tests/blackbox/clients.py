@@ -12,11 +12,10 @@ import socket
 import struct
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import harness
-from harness import Broken, Grpc, Refused, Writer, data, number, wait_until
+from harness import Broken, Grpc, Refused, Writer, data, number, until
 
 TXN = "/etcdserverpb.KV/Txn"
 WATCH, GRANT = "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseGrant"
@@ -102,12 +101,12 @@ class Many(Clients):
         waiting = {sock.fileno() for sock in socks}
         for fd in waiting:
             poll.register(fd, select.POLLIN)
-        deadline = time.monotonic() + 4 * harness.PATIENCE
-        while waiting:
-            self.assertLess(time.monotonic(), deadline, f"{len(waiting)} connections are not served")
-            for fd, _ in poll.poll(1000):
+        def look():
+            for fd, _ in poll.poll(100):
                 waiting.discard(fd)
                 poll.unregister(fd)
+            return not waiting
+        until(look, "connections that are served", within=4 * harness.PATIENCE)
 
     def test_ten_thousand_at_once(self):
         self.need_descriptors(self.COUNT + 500)
@@ -130,13 +129,13 @@ class Many(Clients):
         busy = idle[::20]
         for i, sock in enumerate(busy):
             sock.sendall(head(Grpc.PUT) + body(put_request(f"kbusy{i:03}", b"x")))
-        wait_until(lambda: len(worker.get_all("kbusy")) == len(busy), "puts on 500 connections")
+        until(lambda: len(worker.get_all("kbusy")) == len(busy), "puts on 500 connections")
         after = memory(server)
         for sock in idle:
             sock.close()
-        wait_until(lambda: descriptors(server) < fds + 50, "descriptors of clients that went")
+        until(lambda: descriptors(server) < fds + 50, "descriptors of clients that went")
         self.assert_serves(server, worker)
-        wait_until(lambda: memory(server) - before < (after - before) // 2, "memory of clients that went")
+        until(lambda: memory(server) - before < (after - before) // 2, "memory of clients that went")
         print(f"anonymous memory: {before // 1024} KiB, with connections {after // 1024}, without {memory(server) // 1024}")
         self.assertEqual(server.terminate(), -signal.SIGTERM)
 
@@ -156,7 +155,7 @@ class Many(Clients):
                 poll.unregister(fd)
             return len(served)
 
-        wait_until(lambda: count() >= 150, "connections below the limit")
+        until(lambda: count() >= 150, "connections below the limit")
         # The server goes on: what it needs for itself is kept back. A file of log and more is written.
         for i in range(72):
             worker.put(f"klarge{i:02}", os.urandom(900_000))
@@ -173,12 +172,11 @@ class Many(Clients):
             poll_fd = sock.fileno()
             sock.close()
             self.assertIn(poll_fd, served)
-        wait_until(lambda: count() >= before + 90, "the next ones")
+        until(lambda: count() >= before + 90, "the next ones")
         self.assert_serves(server, worker)
         for sock in crowd:
             sock.close()
-        with urllib.request.urlopen(f"http://{server.endpoint}/health", timeout=harness.PATIENCE) as answer:
-            self.assertIn(b'"health":"true"', answer.read())
+        self.assertIn(b'"health":"true"', harness.fetch(f"http://{server.endpoint}/health"))
         self.assertNotIn('"level":"error"', server.log())
         self.assertEqual(server.terminate(), -signal.SIGTERM)
 
@@ -225,7 +223,7 @@ class Slow(Clients):
             worker.put("kother", str(i))
         for sock in socks:
             sock.close()
-        wait_until(lambda: memory(server) < before + 200 * MIB, "memory of clients that went")
+        until(lambda: memory(server) < before + 200 * MIB, "memory of clients that went")
         self.assert_serves(server, worker)
 
     def test_watches_that_nobody_reads(self):
@@ -296,7 +294,7 @@ class Slow(Clients):
         endless.close()
         for sock in drops:
             sock.close()
-        wait_until(lambda: descriptors(server) < fds + 10, "descriptors of clients that went")
+        until(lambda: descriptors(server) < fds + 10, "descriptors of clients that went")
         self.assert_serves(server, worker)
 
 
@@ -350,7 +348,7 @@ class Silent(Clients):
         dead.close()
         self.assertTrue(thread.is_alive(), "who answers stays")
         server.connect().put("kw", "x")
-        thread.join(harness.PATIENCE)
+        harness.join(thread)
         self.assertFalse(thread.is_alive(), "and its watch lives")
         finished.set()
 
@@ -382,7 +380,7 @@ class HalfGone(Clients):
             self.end_of(self.raw(server, PREFACE + head(WATCH) + body(watch_request("k"), end=False)))
             self.end_of(self.raw(server, PREFACE + head(Grpc.PUT) + body(b"", end=False)[:3]))
             self.end_of(self.raw(server, b"GET /hea"))
-        wait_until(lambda: descriptors(server) <= fds + 2, "descriptors of clients that went")
+        until(lambda: descriptors(server) <= fds + 2, "descriptors of clients that went")
         self.assert_serves(server)
 
 
@@ -399,7 +397,7 @@ class Rude(Clients):
         for at in range(1, 40):
             reset(self.raw(server, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"[:at]))
         self.assert_serves(server, worker)
-        wait_until(lambda: descriptors(server) <= fds + 1, "descriptors of clients that went")
+        until(lambda: descriptors(server) <= fds + 1, "descriptors of clients that went")
         # Half a put was never one.
         self.assertIn(worker.get_all("kreset").get("kreset"), (None, b"x" * 3000))
         self.assertNotIn('"level":"error"', server.log())
@@ -428,23 +426,23 @@ class Stopped(Clients):
         writers = [Writer(server.client_port, f"{i}") for i in range(4)]
         for writer in writers:
             writer.start()
-        wait_until(lambda: all(len(writer.acknowledged) > 20 for writer in writers), "puts")
+        until(lambda: all(len(writer.acknowledged) > 20 for writer in writers), "puts")
         for _ in range(3):
             server.process.send_signal(signal.SIGSTOP)
-            wait_until(lambda: stopped_whole(server.process.pid), "each thread stopped")
+            until(lambda: stopped_whole(server.process.pid), "each thread stopped")
             stopped = time.monotonic()
             asked = [writer.asked for writer in writers]
             while time.monotonic() < stopped + 1.5:  # it is the time that is tested
                 time.sleep(0.05)
             self.assertTrue(all(writer.asked <= was + 1 for writer, was in zip(writers, asked)))
             server.process.send_signal(signal.SIGCONT)
-            wait_until(lambda: all(writer.asked > was + 20 for writer, was in zip(writers, asked)), "puts go on")
+            until(lambda: all(writer.asked > was + 20 for writer, was in zip(writers, asked)), "puts go on")
         # The lease's time went on; its key goes, once, and no other.
-        wait_until(lambda: "lshort" not in grpc.get_all("l"), "the end of a lease")
+        until(lambda: "lshort" not in grpc.get_all("l"), "the end of a lease")
         self.assertIn("llong", grpc.get_all("l"))
         for writer in writers:
             writer.enough.set()
-            writer.join(harness.PATIENCE)
+            harness.join(writer)
             self.assertIsNone(writer.end)
         expected = {key: value for writer in writers for key, value in writer.acknowledged.items()}
         found = grpc.get_all("k")

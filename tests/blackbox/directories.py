@@ -262,7 +262,7 @@ class Damaged(harness.ServerTest):
                 expected[f"klarge{i:02}"] = rng.randbytes(BIG)
                 grpc.put(f"klarge{i:02}", expected[f"klarge{i:02}"])
             segment = server.data / "member/store/0000000000000001.seg"
-            harness.wait_until(lambda: segment.stat().st_size < 60 << 20, "the first segment sealed")
+            harness.until(lambda: segment.stat().st_size < 60 << 20, "the first segment sealed")
         return expected
 
     def check(self, server, expected, what):

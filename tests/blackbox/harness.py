@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from patience import PATIENCE, ended, fetch, join, receive, run, until  # noqa: E402
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = os.environ.get("KEELSON_BIN", str(ROOT / "build/release/bin/keelson"))
-PATIENCE = 30  # seconds; a bound for what hangs, never a measure
 
 
 def free_port():
@@ -80,23 +81,18 @@ class Server:
 
     def await_line(self, text):
         """True once `text` is in the log; False if the process ended without it."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            ended = self.process.poll() is not None
-            if text in self.log():
-                return True
-            if ended:
-                return False
-            time.sleep(0.005)
-        raise AssertionError(f"no line {text!r} in time\n{self.log()}")
+        def look():
+            is_over = self.process.poll() is not None
+            return "found" if text in self.log() else "ended" if is_over else None
+        return until(look, f"a line {text!r} in {self.log_path}") == "found"
 
     def wait(self):
         """The exit code; negative: the signal."""
         try:
-            return self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
+            return ended(self.process)
+        except AssertionError:
             self.kill()
-            raise AssertionError(f"the server did not end in time\n{self.log()}") from None
+            raise
 
     def refused(self, *more, **options):
         """Starts a server that must refuse to start; its log."""
@@ -239,7 +235,7 @@ class Grpc:
     def read(self, size):
         while len(self.input) < size:
             try:
-                more = self.socket.recv(1 << 16)
+                more = receive(self.socket, 1 << 16)
             except OSError as error:
                 raise Broken(str(error)) from None
             if not more:
@@ -364,17 +360,9 @@ class Writer(threading.Thread):
             self.end = end
 
 
-def wait_until(condition, what):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not in time: {what}")
-        time.sleep(0.005)
-
-
 def main():
     unittest.main(verbosity=2)
 
 
 __all__ = ["BIN", "Broken", "Grpc", "PATIENCE", "ROOT", "Refused", "Server", "ServerTest", "Writer", "data", "error_of",
-           "fields", "free_port", "main", "number", "re", "wait_until"]
+           "fetch", "fields", "free_port", "join", "main", "number", "re", "receive", "run", "until"]

@@ -9,7 +9,7 @@ import os
 import subprocess
 
 import harness
-from harness import Grpc, data, number, wait_until
+from harness import Grpc, data, number, until
 
 TXN, GRANT, DELETE = "/etcdserverpb.KV/Txn", "/etcdserverpb.Lease/LeaseGrant", Grpc.DELETE
 SECRET = b"secret-value"
@@ -51,7 +51,7 @@ class Slow(harness.ServerTest):
         grpc = server.connect()
         asked = list(requests(grpc))
         sizes = [(len(message), len(grpc.call(method, message))) for method, message in asked]
-        wait_until(lambda: len(entries(server, "request stats")) >= len(asked), "lines of slow requests")
+        until(lambda: len(entries(server, "request stats")) >= len(asked), "lines of slow requests")
         self.assertNotIn(SECRET.decode(), server.log())
         stats = [entry for entry in entries(server, "request stats") if entry["response type"] in STATS]
         self.assertEqual([entry["response type"] for entry in stats], [method for method, _ in asked])
@@ -97,7 +97,7 @@ class Slow(harness.ServerTest):
         server = self.server().start("--log-level=debug")
         grpc = server.connect()
         grpc.put("k", "v")
-        wait_until(lambda: entries(server, "request stats"), "a line")
+        until(lambda: entries(server, "request stats"), "a line")
         self.assertEqual(entries(server, "request stats")[0]["level"], "debug")
 
 

@@ -9,7 +9,6 @@ The rows without a mark hold for etcd 3.7.1 too:
 
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -207,8 +206,7 @@ class Starts(harness.ServerTest):
                     args.append(f"--listen-peer-urls=http://127.0.0.1:{ports[0]}")
                 if "client-urls" not in given:
                     args += [f"--listen-client-urls=http://127.0.0.1:{ports[1]}", "--advertise-client-urls=http://a:1"]
-            result = subprocess.run([binary, *args], cwd=directory, env={**env, **one.env}, capture_output=True,
-                                    timeout=harness.PATIENCE, check=False)
+            result = harness.run([binary, *args], cwd=directory, env={**env, **one.env})
         out, err = result.stdout.decode(), result.stderr.decode()
         self.assertEqual(result.returncode, one.code, err)
         for part in one.says:

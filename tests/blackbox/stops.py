@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """How a server ends: asked to, in the midst of work, or without being asked."""
 
+import contextlib
 import os
 import random
 import signal
 import socket
 import subprocess
-import time
-import urllib.request
 
 import harness
-from harness import Broken, Writer, wait_until
+from harness import Broken, Writer, until
 
 SEED = int(os.environ.get("KEELSON_SEED", "7"))
 ROUNDS = int(os.environ.get("KEELSON_KILLS", "5"))
@@ -21,13 +20,13 @@ class Load(harness.ServerTest):
         writers = [Writer(server.client_port, f"{server.starts}-{i}") for i in range(count)]
         for writer in writers:
             writer.start()
-        wait_until(lambda: all(len(writer.acknowledged) > 20 for writer in writers), "puts")
+        until(lambda: all(len(writer.acknowledged) > 20 for writer in writers), "puts")
         return writers
 
     def end(self, writers, expected):
         for writer in writers:
             writer.enough.set()
-            writer.join(harness.PATIENCE)
+            harness.join(writer)
             expected.update(writer.acknowledged)
 
     def assert_all_there(self, server, expected):
@@ -91,9 +90,8 @@ class Asked(Load):
         path = str(server.directory / "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
             notified.bind(path)
-            notified.settimeout(harness.PATIENCE)
             server.start(env={"NOTIFY_SOCKET": path})
-            self.assertEqual(notified.recv(100), b"READY=1")
+            self.assertEqual(harness.receive(notified, 100), b"READY=1")
         self.assertIn("successfully notified init daemon", server.log())
 
 
@@ -104,8 +102,8 @@ class Killed(Load):
             server.start("--snapshot-count=50")
             self.assert_all_there(server, expected)
             writers = self.load(server)
-            until = sum(writer.asked for writer in writers) + rng.randrange(2000)
-            wait_until(lambda: sum(writer.asked for writer in writers) >= until, "load")
+            enough = sum(writer.asked for writer in writers) + rng.randrange(2000)
+            until(lambda: sum(writer.asked for writer in writers) >= enough, "load")
             server.kill()
             self.end(writers, expected)
         server.start()
@@ -122,7 +120,7 @@ class Killed(Load):
         for _ in range(ROUNDS):
             server.spawn()
             lines = rng.randrange(1, 20)
-            wait_until(lambda: server.process.poll() is not None or server.log().count("\n") >= lines, "a line")
+            until(lambda: server.process.poll() is not None or server.log().count("\n") >= lines, "a line")
             server.kill()
         server.start()
         self.assert_all_there(server, expected)
@@ -142,12 +140,10 @@ class Listening(harness.ServerTest):
         server.start()
         self.assertEqual(server.log().count("ready to serve client requests"), 3)
         for port in (server.client_port, metrics):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=harness.PATIENCE) as answer:
-                self.assertEqual(answer.read().strip(), b'{"health":"true","reason":""}')
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.peer_port}/version", timeout=harness.PATIENCE) as answer:
-            self.assertIn(b'"etcdserver":"3.7.1"', answer.read())
-        with urllib.request.urlopen(f"http://[::1]:{second}/version", timeout=harness.PATIENCE) as answer:
-            self.assertIn(b'"etcdserver":"3.7.1"', answer.read())
+            health = harness.fetch(f"http://127.0.0.1:{port}/health")
+            self.assertEqual(health.strip(), b'{"health":"true","reason":""}')
+        for host in (f"127.0.0.1:{server.peer_port}", f"[::1]:{second}"):
+            self.assertIn(b'"etcdserver":"3.7.1"', harness.fetch(f"http://{host}/version"))
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             client.sendall(b"GET /version HTTP/1.0\r\nHost: a\r\n\r\n")
@@ -161,13 +157,11 @@ class Listening(harness.ServerTest):
         server = self.server()
         for _ in range(3):
             server.spawn()
-            deadline = time.monotonic() + harness.PATIENCE
-            while True:
-                try:
-                    grpc = server.connect()
-                    break
-                except OSError:
-                    self.assertLess(time.monotonic(), deadline)
+
+            def connection():
+                with contextlib.suppress(OSError):
+                    return server.connect()
+            grpc = until(connection, "somebody listens", every=0)
             grpc.put("k", str(server.starts))
             self.assertEqual(grpc.get_all(), {"k": str(server.starts).encode()})
             self.assertEqual(server.terminate(), -signal.SIGTERM)

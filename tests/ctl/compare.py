@@ -23,6 +23,8 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import patience  # noqa: E402
 from steps import all_steps  # noqa: E402
 
 # What may differ, and why: name, pattern, what stands in its place.
@@ -127,14 +129,11 @@ class Side:
         raise RuntimeError(f"{server} does not start; see {self.directory}/server.log")
 
     def wait_ready(self):
-        until = time.monotonic() + 30
-        while time.monotonic() < until and self.server.poll() is None:
+        def look():
             # A read: a put that succeeds after its patience would count twice.
-            done = self.run(["get", "ready", "--command-timeout=1s"])
-            if done[0] == 0:
-                return True
-            time.sleep(0.1)
-        return False
+            return self.server.poll() is not None or self.run(["get", "ready", "--command-timeout=1s"])[0] == 0
+        patience.until(look, "somebody answers", every=0.1)
+        return self.server.poll() is None
 
     def stop(self):
         if self.server.poll() is None:
@@ -155,11 +154,10 @@ class Side:
             words.append(self.substitute(a))
         return words
 
-    def run(self, arguments, stdin=b"", environment=None, endpoint=True, timeout=30):
-        done = subprocess.run(self.command(arguments, endpoint), input=stdin, capture_output=True,
-                              env=self.environment({k: v.replace("{port}", str(self.port))
-                                                    for k, v in (environment or {}).items()}),
-                              timeout=timeout, cwd=self.directory)
+    def run(self, arguments, stdin=b"", environment=None, endpoint=True):
+        environment = {k: v.replace("{port}", str(self.port)) for k, v in (environment or {}).items()}
+        done = patience.run(self.command(arguments, endpoint), stdin, env=self.environment(environment),
+                            cwd=self.directory)
         granted = re.match(rb"lease ([0-9a-f]{16}) granted", done.stdout)
         if granted:
             self.leases.append(granted.group(1).decode())
@@ -205,14 +203,17 @@ class Side:
             elif isinstance(action, (int, float)):
                 time.sleep(action)
             elif isinstance(action, re.Pattern):
+                bound = patience.Bound()
                 with grown:
-                    if not grown.wait_for(lambda: action.search(bytes(out) + bytes(err)), timeout=15):
-                        process.kill()
-                        return -99, bytes(out), bytes(err) + b"\n(waited in vain for " + action.pattern + b")"
+                    while not action.search(bytes(out) + bytes(err)):
+                        grown.wait(patience.STEP)
+                        if bound.is_over():
+                            process.kill()
+                            return -99, bytes(out), bytes(err) + b"\n(waited in vain for " + action.pattern + b")"
             elif action == "EOF":
                 process.stdin.close()
             elif action == "END":
-                process.wait(timeout=15)
+                patience.ended(process)
             else:
                 self.run(action)
         code = process.poll()

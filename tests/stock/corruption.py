@@ -5,11 +5,11 @@
 
 Two members of one kind and one of the other. Exit 77: skipped, a program is not there.
 """
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-from nodes import PATIENCE, Ctl, Node, arguments, run_cases, until  # noqa: E402
+from nodes import Ctl, Node, arguments, run_cases, until  # noqa: E402
+from patience import ended, run  # noqa: E402
 
 PUTS = 20
 
@@ -56,8 +56,7 @@ class Cluster:
 
     def give_another_past(self, node):
         node.stop()
-        done = subprocess.run([self.peers / "anotherpast", node.directory / "data", "k1"], capture_output=True,
-                              timeout=PATIENCE)
+        done = run([self.peers / "anotherpast", node.directory / "data", "k1"])
         if done.returncode:
             raise AssertionError(done.stderr.decode())
 
@@ -102,9 +101,9 @@ def found_at_its_start(kinds, peers, directory):
         last.start(cluster.nodes)
         until("it is back", lambda: cluster.ctl.revision(last) == PUTS + 1, cluster.nodes)
         last.process.terminate()  # all it has applied is in its store
-        last.process.wait(timeout=PATIENCE)
+        ended(last.process)
         last.start(cluster.nodes, check)
-        code = last.process.wait(timeout=PATIENCE)
+        code = ended(last.process)
         for line in ("checkInitialHashKV failed", f"{name:x} found data inconsistency with peers",
                      "found different hash values from remote peer", "discovery failed"):
             if line not in last.log():

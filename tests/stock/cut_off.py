@@ -17,7 +17,8 @@ import time
 
 sys.dont_write_bytecode = True
 from grpc_here import grpc  # noqa: E402
-from nodes import PATIENCE, Ctl, Node, arguments, until  # noqa: E402
+from nodes import Ctl, Node, arguments, until  # noqa: E402
+from patience import PATIENCE, join  # noqa: E402
 
 KV, LEASE, CLUSTER = "/etcdserverpb.KV/", "/etcdserverpb.Lease/", "/etcdserverpb.Cluster/"
 MAINTENANCE, WATCH = "/etcdserverpb.Maintenance/", "/etcdserverpb.Watch/Watch"
@@ -78,7 +79,7 @@ class Call(threading.Thread):
                 self.answer = (error.code().name, error.details())
 
     def result(self):
-        self.join(PATIENCE)
+        join(self)
         return self.answer
 
 
@@ -106,7 +107,7 @@ class Stream(threading.Thread):
                 self.answer = (error.code().name, error.details())
 
     def result(self, patience=PATIENCE):
-        self.join(patience)
+        join(self, patience)
         return self.answer
 
 

@@ -12,6 +12,7 @@ import time
 
 sys.dont_write_bytecode = True
 from nodes import Ctl, Node, arguments, run_cases, until  # noqa: E402
+from patience import ended  # noqa: E402
 
 PUTS = 30
 KILLS = 15
@@ -66,7 +67,7 @@ def run(server, other, peers, directory, kills):
             return
         # One that was left behind is told so.
         nodes[0].start(nodes)
-        nodes[0].process.wait(timeout=60)
+        ended(nodes[0].process)
     finally:
         for node in [*nodes, joining]:
             node.stop()

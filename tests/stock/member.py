@@ -6,9 +6,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
-import time
 import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from patience import ended, until  # noqa: E402
 
 # Advertised only, so fixed: member and cluster id follow from it.
 PEER_URL = "http://127.0.0.1:12380"
@@ -45,17 +48,17 @@ class Member:
                  f"--initial-advertise-peer-urls={PEER_URL}", f"--initial-cluster=m0={PEER_URL}",
                  "--initial-cluster-token=stock", "--log-level=warn", *self.flags],
                 stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://{self.endpoint}/readyz", timeout=2) as answer:
-                    if answer.status == 200:
-                        return self
-            except OSError:
-                pass
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.binary} is not ready:\n{self.log()}")
-            time.sleep(0.02)
+        until(lambda: self.process.poll() is not None or self.is_ready(), f"{self.binary} is ready", every=0.02)
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.binary} is not ready:\n{self.log()}")
+        return self
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://{self.endpoint}/readyz", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def log(self):
         return (self.directory / "log").read_text(errors="replace")[-4000:]
@@ -63,7 +66,7 @@ class Member:
     def stop(self, how=signal.SIGKILL):
         if self.process and self.process.poll() is None:
             os.kill(self.process.pid, how)
-            self.process.wait(timeout=30)
+            ended(self.process)
 
     def __enter__(self):
         try:

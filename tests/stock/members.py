@@ -9,13 +9,12 @@ replaced one at a time by ours, and back, while a client writes; each write that
 Exit 77: skipped, a program is not there.
 """
 import base64
-import subprocess
 import sys
 import threading
-import time
 
 sys.dont_write_bytecode = True
-from nodes import PATIENCE, Ctl, Node, arguments, run_cases, until  # noqa: E402
+from nodes import Ctl, Node, arguments, run_cases, until  # noqa: E402
+from patience import ended, run  # noqa: E402
 
 
 class Writer(threading.Thread):
@@ -32,9 +31,8 @@ class Writer(threading.Thread):
         while not self.over.is_set():
             number += 1
             nodes = list(self.nodes)
-            done = subprocess.run(
-                [self.etcdctl, "--endpoints", nodes[number % len(nodes)].endpoint, "put", f"w{number}", str(number)],
-                capture_output=True, timeout=PATIENCE)
+            done = run(
+                [self.etcdctl, "--endpoints", nodes[number % len(nodes)].endpoint, "put", f"w{number}", str(number)])
             if done.returncode:
                 self.refused.append(done.stderr.decode()[-200:])
             else:
@@ -97,15 +95,15 @@ class Cluster:
     def promote(self, new, id):
         by = self.nodes[-1]
         # The one answer that says "later"; any other ends the test.
-        deadline = time.monotonic() + PATIENCE
-        while True:
+        def promoted():
             try:
                 self.ctl(by, "member", "promote", id)
-                break
+                return True
             except RuntimeError as refusal:
-                if "in sync with leader" not in str(refusal) or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.1)
+                if "in sync with leader" not in str(refusal):
+                    raise AssertionError(str(refusal)) from None
+                return False
+        self.until(f"{new.name} is promoted", promoted)
         self.nodes.append(new)
 
     def remove(self, old):
@@ -113,7 +111,7 @@ class Cluster:
         self.nodes.remove(old)
         # Right after another change etcd may see a connection that is not five seconds old.
         self.until(f"{old.name} may go", lambda: self.ctl(self.nodes[-1], "member", "remove", id) is not None)
-        if old.process.wait(timeout=PATIENCE) != 0:
+        if ended(old.process) != 0:
             raise AssertionError(f"{old.name} was removed and ended with {old.process.returncode}\n{old.log()[-2000:]}")
         # It may have led. A change that its successor has not heard of waits as long as its caller does.
         self.until("the rest goes on", lambda: all(self.ctl(node, "get", "x") for node in self.nodes))

@@ -6,11 +6,11 @@
 Each time two members of one kind and one of the other; the one is killed, the log goes on without it further than it
 is kept, and it comes back. Exit 77: skipped, a program is not there.
 """
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-from nodes import PATIENCE, Ctl, Node, arguments, run_cases, until  # noqa: E402
+from nodes import Ctl, Node, arguments, run_cases, until  # noqa: E402
+import patience  # noqa: E402
 
 WRITES = 400
 OFTEN = ("--snapshot-count=100", "--snapshot-catchup-entries=20")
@@ -23,9 +23,9 @@ def run(majority, single, peers, directory):
     away = nodes[2]
 
     def write(seed):
-        done = subprocess.run([peers / "load", "-case", "fill", "-endpoint", nodes[0].endpoint, "-keys", str(WRITES),
-                               "-per-txn", "1", "-value-bytes", "300", "-seed", str(seed), "-seconds", "60"],
-                              capture_output=True, timeout=PATIENCE)
+        done = patience.run([peers / "load", "-case", "fill", "-endpoint", nodes[0].endpoint, "-keys", str(WRITES),
+                             "-per-txn", "1", "-value-bytes", "300", "-seed", str(seed), "-seconds", "60"],
+                            within=2 * patience.PATIENCE)
         if done.returncode:
             raise AssertionError(done.stderr.decode())
 

@@ -18,6 +18,7 @@ import time
 
 sys.dont_write_bytecode = True
 from nodes import Ctl, Node, arguments, run_cases, until  # noqa: E402
+from patience import ended  # noqa: E402
 
 INSIDE = "KEELSON_NAMES_INSIDE"  # set in the namespace
 
@@ -120,7 +121,7 @@ def check_starts(options, directory, hosts):
             if refusal is None:
                 until("it serves", lambda: Ctl(options.peers / "etcdctl")(node, "put", "a", "b"), [node])
                 continue
-            if node.process.wait(timeout=120) != 1:
+            if ended(node.process, within=120) != 1:
                 raise AssertionError(f"{node.name}: ended with {node.process.returncode}\n{node.log()}")
             said = last_error(node)
             expected = refusal.format(name=node.name, url=node.peer_url, advertised=node.advertised, port=node.peer_port)
@@ -139,7 +140,7 @@ def check_signal(options, directory, hosts):
         with started(node, [node]):
             until("it asks", lambda: "failed to resolve URL Host" in node.log(), [node])
             node.process.send_signal(signal.SIGTERM)
-            if node.process.wait(timeout=60) != -signal.SIGTERM:
+            if ended(node.process) != -signal.SIGTERM:
                 raise AssertionError(f"{kind}: ended with {node.process.returncode}\n{node.log()}")
         shutil.rmtree(node.directory)
 

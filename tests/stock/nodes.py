@@ -1,5 +1,6 @@
 """Members of a cluster, of either kind, and etcdctl to ask them; and how the tests of clusters begin."""
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -10,9 +11,9 @@ import sys
 import tempfile
 import time
 
-from member import free_port
-
-PATIENCE = 60  # seconds; a bound for what hangs, never a measure
+from member import free_port  # first: it says where patience.py lies
+import patience
+from patience import ended
 
 
 def arguments(about, programs, *more):
@@ -77,21 +78,18 @@ class Node:
     def stop(self):
         if self.process and self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=30)
+            ended(self.process)
 
 
 def until(what, check, nodes):
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if check():
-                return
-        except (RuntimeError, KeyError, IndexError):
-            pass
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {PATIENCE} s\n" + "\n".join(
-                f"---- {node.name}\n{node.log()[-3000:]}" for node in nodes))
-        time.sleep(0.1)
+    def holds():
+        with contextlib.suppress(RuntimeError, KeyError, IndexError):
+            return check()
+    try:
+        patience.until(holds, what, every=0.1)
+    except AssertionError as late:
+        raise AssertionError("\n".join([str(late), *(f"---- {node.name}\n{node.log()[-3000:]}" for node in nodes)])) \
+            from None
 
 
 class Ctl:
@@ -99,8 +97,7 @@ class Ctl:
         self.program = str(program)
 
     def __call__(self, node, *arguments):
-        done = subprocess.run([self.program, "--endpoints", node.endpoint, *arguments, "-w", "json"],
-                              capture_output=True, timeout=PATIENCE)
+        done = patience.run([self.program, "--endpoints", node.endpoint, *arguments, "-w", "json"])
         if done.returncode:
             raise RuntimeError(done.stderr.decode()[-500:])
         return json.loads(done.stdout) if done.stdout[:1] in (b"{", b"[") else done.stdout

@@ -14,6 +14,7 @@ import urllib.request
 
 sys.dont_write_bytecode = True
 from nodes import Ctl, Node, arguments, run_cases, until  # noqa: E402
+from patience import ended  # noqa: E402
 
 
 def versions(node):
@@ -70,7 +71,7 @@ def check_walk(options, directory):
 
 
 def refused(node, text):
-    if node.process.wait(timeout=60) == 0 or text not in node.log():
+    if ended(node.process) == 0 or text not in node.log():
         raise AssertionError(f"{node.name} ended with {node.process.returncode}, and without: {text}\n{node.log()[-3000:]}")
 
 

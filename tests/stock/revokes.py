@@ -9,12 +9,12 @@ import pathlib
 import sys
 import tempfile
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 sys.dont_write_bytecode = True
 from grpc_here import grpc  # noqa: E402
 from nodes import Ctl, Node, arguments, until  # noqa: E402
+from patience import fetch  # noqa: E402
 
 LEASES = 4000
 PER_SECOND = 1000
@@ -38,10 +38,9 @@ def grant(node, ttl):
 
 
 def expired(node):
-    with urllib.request.urlopen(f"http://{node.endpoint}/metrics", timeout=30) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith("etcd_debugging_server_lease_expired_total "):
-                return int(float(line.split()[1]))
+    for line in fetch(f"http://{node.endpoint}/metrics").decode().splitlines():
+        if line.startswith("etcd_debugging_server_lease_expired_total "):
+            return int(float(line.split()[1]))
     raise RuntimeError("no count of expired leases")
 
 

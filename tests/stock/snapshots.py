@@ -13,12 +13,12 @@ import argparse
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
 from member import Member, PEER_URL  # noqa: E402
+import patience  # noqa: E402
 
 PER_TXN = 100
 
@@ -28,7 +28,7 @@ class Ctl:
         self.command = [str(program), "--endpoints", member.endpoint]
 
     def __call__(self, *arguments, stdin=b""):
-        done = subprocess.run([*self.command, *arguments], input=stdin, capture_output=True, timeout=120)
+        done = patience.run([*self.command, *arguments], stdin, within=120)
         if done.returncode:
             raise RuntimeError(f"{arguments[:3]}: {done.returncode}: {done.stderr.decode()[-2000:]}")
         return done.stdout
@@ -75,22 +75,22 @@ def expect(what, got, want):
 
 
 def status(etcdutl, path):
-    done = subprocess.run([etcdutl, "snapshot", "status", path, "-w", "json"], capture_output=True, timeout=120)
+    done = patience.run([etcdutl, "snapshot", "status", path, "-w", "json"], within=120)
     if done.returncode:
         raise AssertionError(f"etcdutl snapshot status: {done.stderr.decode()[-2000:]}")
     return json.loads(done.stdout)
 
 
 def restore(etcdutl, path, data):
-    done = subprocess.run(
+    done = patience.run(
         [etcdutl, "snapshot", "restore", path, "--data-dir", data, "--name=m0", f"--initial-cluster=m0={PEER_URL}",
-         "--initial-cluster-token=stock", f"--initial-advertise-peer-urls={PEER_URL}"], capture_output=True, timeout=120)
+         "--initial-cluster-token=stock", f"--initial-advertise-peer-urls={PEER_URL}"], within=120)
     if done.returncode:
         raise AssertionError(f"etcdutl snapshot restore: {done.stderr.decode()[-2000:]}")
 
 
 def lines_of(*command):
-    done = subprocess.run(command, capture_output=True, timeout=300)
+    done = patience.run(command, within=300)
     if done.returncode:
         raise AssertionError(f"{command}: {done.stderr.decode()[-2000:]}")
     return done.stdout.decode().split("\n")
