@@ -2,18 +2,16 @@
 
 #include <algorithm>
 #include <optional>
-#include <span>
 #include <utility>
 
 #include "member/lease_endpoints.h"
 #include "membership/urls.h"
-#include "peer/dial.h"
+#include "peer/kept_connection.h"
 #include "proto/lease.pb.h"
 
 namespace keelson::member {
 namespace {
 
-constexpr base::Duration kKeepTime = base::Seconds(3);
 // Of an answer: it may name every key of a lease.
 constexpr std::size_t kAnswerBytesMax = std::size_t{100} << 20;
 
@@ -49,17 +47,15 @@ std::optional<LeaseForwarder::Answer> decode(const LeaseForwarder::Question& que
 
 }  // namespace
 
-class LeaseForwarder::Call final : private http::ResponseHandler {
+class LeaseForwarder::Call {
  public:
-  explicit Call(LeaseForwarder& owner) : owner_(owner) {}
-  ~Call() override {
-    if (timer_ != 0) owner_.lane_.cancel(timer_);
-  }
+  explicit Call(LeaseForwarder& owner)
+      : owner_(owner),
+        connection_(owner.lane_, owner.connector_, {.body_bytes_max = kAnswerBytesMax}) {}
 
   bool busy() const { return asked_.has_value(); }
 
   void begin(Waiting asked) {
-    if (timer_ != 0) owner_.lane_.cancel(std::exchange(timer_, 0));
     asked_ = std::move(asked);
     next_url_ = 0;
     try_next();
@@ -69,72 +65,36 @@ class LeaseForwarder::Call final : private http::ResponseHandler {
   void try_next() {
     const auto& urls = asked_->question.urls;
     while (next_url_ < urls.size()) {
-      auto parsed = membership::parse_urls(std::span(&urls[next_url_++], 1));
-      if (!parsed) continue;
-      const bool kept = client_ && client_->idle() && url_ == parsed->front();
-      url_ = std::move(parsed->front());
-      return kept ? send(/*on_kept_connection=*/true) : dial();
+      if (auto url = membership::parse_url(urls[next_url_++])) return ask(*std::move(url));
     }
     finish(base::fail(Errc::kFailed));
   }
 
-  void dial() {
-    client_.reset();
-    peer::dial(owner_.lane_, owner_.connector_, url_, owner_.dial_timeout_, alive_,
-               [this](peer::Dialled dialled) {
-                 if (!dialled) return try_next();
-                 client_ = *std::move(dialled);
-                 send(/*on_kept_connection=*/false);
-               });
-  }
-
-  void send(bool on_kept_connection) {
-    may_send_again_ = on_kept_connection;
-    status_ = 0;
-    answer_.clear();
+  void ask(membership::Url url) {
     const bool renew = asked_->question.kind == Kind::kRenew;
-    client_->start({.method = "POST",
-                    .target = std::string(renew ? kLeasesPath : kLeasesInternalPath),
-                    .host = url_.host,
-                    .headers = {{"Content-Type", "application/protobuf"}},
-                    .body = base::SharedBytes(encode(asked_->question))},
-                   *this);
+    connection_.ask({.url = std::move(url),
+                     .request = {.method = "POST",
+                                 .target = std::string(renew ? kLeasesPath : kLeasesInternalPath),
+                                 .headers = {{"Content-Type", "application/protobuf"}},
+                                 .body = base::SharedBytes(encode(asked_->question))},
+                     .dial_timeout = owner_.dial_timeout_},
+                    [this](const base::Result<peer::Answered, peer::NoAnswer>& answered) {
+                      answered ? on_answer(*answered) : try_next();
+                    });
   }
 
-  void on_head(const http::ResponseHead& head) override { status_ = head.status; }
-  void on_body(std::string_view bytes) override {
-    if (answer_.size() + bytes.size() <= kAnswerBytesMax) {
-      answer_ += bytes;
-    } else {
-      client_.reset();
-      owner_.lane_.post([this, alive = std::weak_ptr(alive_)] {
-        if (!alive.expired()) try_next();
-      });
+  void on_answer(const peer::Answered& answered) {
+    if (answered.status == 404) return finish(base::fail(Errc::kNotFound));
+    if (answered.status == 200) {
+      if (auto answer = decode(asked_->question, answered.body)) return finish(*std::move(answer));
     }
-  }
-  void on_end() override {
-    if (status_ == 404) return finish(base::fail(Errc::kNotFound));
-    if (status_ == 200) {
-      if (auto answer = decode(asked_->question, answer_)) return finish(*std::move(answer));
-    }
-    try_next();
-  }
-  // The close of a kept connection may have crossed with the question.
-  void on_failed(const http::RequestFailure& failure) override {
-    if (failure.unanswered && may_send_again_) return dial();
     try_next();
   }
 
   void finish(base::Result<Answer, Errc> answer) {
     Done done = std::move(asked_->done);
     asked_.reset();
-    if (client_ && client_->idle()) {
-      timer_ = owner_.lane_.after(kKeepTime, [this] {
-        timer_ = 0;
-        client_.reset();
-      });
-    }
-    // Not from within a call of the owner, nor of the connection.
+    // Not from within a call of the owner.
     owner_.lane_.post([this, alive = std::weak_ptr(alive_), done = std::move(done),
                        answer = std::move(answer)]() mutable {
       if (alive.expired()) return;
@@ -146,12 +106,7 @@ class LeaseForwarder::Call final : private http::ResponseHandler {
   LeaseForwarder& owner_;
   std::optional<Waiting> asked_;
   std::size_t next_url_ = 0;
-  membership::Url url_;
-  std::unique_ptr<http::Http1Client> client_;
-  env::TimerId timer_ = 0;  // until an idle connection is closed
-  bool may_send_again_ = false;
-  int status_ = 0;
-  std::string answer_;
+  peer::KeptConnection connection_;
   const std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 

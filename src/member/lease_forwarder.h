@@ -1,12 +1,11 @@
 // LeaseForwarder: questions about leases to the member that leads, from one io lane of one that
 // does not. api.md 4.1, formats.md 6.1.
 //
-//   ask --> queue --> Call: kept connection, or a new one to the next URL --answer--> done
+//   ask --> queue --> Call: peer/kept_connection.h, to the next URL --answer--> done
 //
 // POST /leases renews, POST /leases/internal says how long a lease lives. One attempt at each URL
 // of the leader; whether to try again, and until when, is the Front's to say. So many calls are
-// under way at a time; each keeps its connection for the next one for less than the time after
-// which a peer port closes an idle one.
+// under way at a time, each on a connection of its own.
 //
 // Belongs to the lane. `done` is called in a job of it, never from within ask(), and not after this
 // is destroyed.

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "env/log.h"
-#include "http/http1_client.h"
 #include "membership/member.h"
+#include "peer/kept_connection.h"
 #include "peer/protocol.h"
 #include "raft/wire.h"
 
@@ -16,78 +16,51 @@ namespace keelson::peer {
 namespace {
 
 constexpr std::string_view kName = "pipeline";
-constexpr std::size_t kAnswerBytesMax = 4096;
-// etcd closes after 5 s.
-constexpr base::Duration kKeepTime = base::Seconds(3);
 
 }  // namespace
 
 // One message on its way, and the connection it goes by.
-class Pipeline::Post final : private http::ResponseHandler {
+class Pipeline::Post {
  public:
-  explicit Post(Pipeline& owner) : owner_(owner), link_(owner.link_) {}
-  ~Post() override {
-    if (timer_ != 0) link_.context.lane.cancel(timer_);
-  }
+  explicit Post(Pipeline& owner)
+      : owner_(owner),
+        link_(owner.link_),
+        connection_(link_.context.lane, link_.context.connector, {}) {}
 
   bool busy() const { return message_.has_value(); }
 
   void begin(raft::Message message) {
-    if (timer_ != 0) link_.context.lane.cancel(std::exchange(timer_, 0));
     message_ = std::move(message);
-    std::string body;
-    body.reserve(raft::encoded_size(*message_));
-    raft::encode(*message_, body);
-    body_ = base::SharedBytes(std::move(body));
-    const bool kept =
-        client_ && client_->idle() && !link_.picker.empty() && url_ == link_.picker.pick();
-    kept ? send(/*on_kept_connection=*/true) : dial();
+    if (link_.picker.empty()) return fail("no peer URL");
+    url_ = link_.picker.pick();
+    connection_.ask({.url = url_,
+                     .request = request(),
+                     .dial_timeout = link_.context.options.dial_timeout,
+                     .may_arrive_twice = message_->type != raft::MessageType::kProp},
+                    [this](const base::Result<Answered, NoAnswer>& answered) {
+                      answered ? on_answer(*answered) : fail(answered.error().error.message());
+                    });
   }
 
  private:
-  void dial() {
-    if (link_.picker.empty()) return fail("no peer URL");
-    url_ = link_.picker.pick();
-    client_.reset();
-    link_.dial(url_, alive_, [this](Dialled dialled) {
-      if (!dialled) return fail(dialled.error().message());
-      client_ = *std::move(dialled);
-      send(/*on_kept_connection=*/false);
-    });
-  }
-
-  void send(bool on_kept_connection) {
+  http::ClientRequest request() const {
     const Options& options = link_.context.options;
-    may_send_again_ = on_kept_connection && message_->type != raft::MessageType::kProp;
-    status_ = 0;
-    answer_.clear();
+    std::string body;
+    body.reserve(raft::encoded_size(*message_));
+    raft::encode(*message_, body);
     http::Headers headers = link_.context.headers;
     headers.add("Content-Type", "application/protobuf");
-    client_->start({.method = "POST",
-                    .target = std::string(kRaftPath),
-                    .host = url_.host,
-                    .headers = std::move(headers),
-                    .body = body_,
-                    .timeouts = {.send = options.write_timeout,
-                                 .head = 2 * options.read_timeout,
-                                 .body = options.read_timeout}},
-                   *this);
+    return {.method = "POST",
+            .target = std::string(kRaftPath),
+            .headers = std::move(headers),
+            .body = base::SharedBytes(std::move(body)),
+            .timeouts = {.send = options.write_timeout,
+                         .head = 2 * options.read_timeout,
+                         .body = options.read_timeout}};
   }
 
-  void on_head(const http::ResponseHead& head) override {
-    status_ = head.status;
-    remote_cluster_id_ = head.headers.find(kClusterId).value_or("");
-  }
-  void on_body(std::string_view bytes) override {
-    answer_ += bytes.substr(0, kAnswerBytesMax - std::min(answer_.size(), kAnswerBytesMax));
-  }
-  void on_failed(const http::RequestFailure& failure) override {
-    if (failure.unanswered && may_send_again_) return dial();
-    fail(failure.error.message());
-  }
-
-  void on_end() override {
-    switch (post_outcome(status_, answer_)) {
+  void on_answer(const Answered& answered) {
+    switch (post_outcome(answered.status, answered.body)) {
       case PostOutcome::kOk:
         return finish(true, "");
       case PostOutcome::kMemberRemoved:
@@ -100,11 +73,11 @@ class Pipeline::Post final : private http::ResponseHandler {
         env::log_error(
             "request sent was ignored due to cluster ID mismatch",
             {{"remote-peer-id", link_.id_text},
-             {"remote-peer-cluster-id", remote_cluster_id_},
+             {"remote-peer-cluster-id", answered.headers.find(kClusterId).value_or("")},
              {"local-member-cluster-id", membership::id_text(link_.context.options.cluster_id)}});
         return fail(kClusterIdMismatch);
       case PostOutcome::kOther:
-        return fail(fmt::format("unexpected http status {} while posting", status_));
+        return fail(fmt::format("unexpected http status {} while posting", answered.status));
     }
   }
 
@@ -115,14 +88,7 @@ class Pipeline::Post final : private http::ResponseHandler {
 
   void finish(bool ok, std::string_view reason) {
     const raft::Message message = *std::exchange(message_, std::nullopt);
-    body_ = {};
-    if (!ok) client_.reset();
-    if (client_) {
-      timer_ = link_.context.lane.after(kKeepTime, [this] {
-        timer_ = 0;
-        client_.reset();
-      });
-    }
+    if (!ok) connection_.drop();
     owner_.on_done(message, ok, reason);
     owner_.start_next(*this);
   }
@@ -130,15 +96,8 @@ class Pipeline::Post final : private http::ResponseHandler {
   Pipeline& owner_;
   Link& link_;
   std::optional<raft::Message> message_;
-  base::SharedBytes body_;
   membership::Url url_;
-  std::unique_ptr<http::Http1Client> client_;
-  env::TimerId timer_ = 0;  // until the connection is closed for being idle
-  bool may_send_again_ = false;
-  int status_ = 0;
-  std::string answer_;
-  std::string remote_cluster_id_;
-  const std::shared_ptr<int> alive_ = std::make_shared<int>();
+  KeptConnection connection_;
 };
 
 Pipeline::Pipeline(Link& link) : link_(link) {

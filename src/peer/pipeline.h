@@ -1,13 +1,11 @@
 // Pipeline: messages to one member by POST /raft, each its own request: for what no stream can
 // take. Internal to peer/.
 //
-//   push --> queue --> Post: Idle --message, kept connection--> Busy --answer--> Idle
-//                                 \--message--> Dialing --open--/    \--failed--> Idle (reported)
+//   push --> queue --> Post: Idle --message--> Busy (kept_connection.h) --answer--> Idle
+//                                                                     \--none--> Idle, reported
 //
 // Up to Limits::posts_max are under way, each on a connection of its own, which is kept for the
-// next message for a while: less than the time after which etcd closes one that is idle. Should
-// that close cross with a message, the message is sent once more on a new connection, unless it is
-// a proposal: that could be applied twice.
+// next message. A proposal must not arrive twice: it could be applied twice.
 #pragma once
 
 #include <deque>

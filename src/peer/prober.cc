@@ -12,15 +12,16 @@ namespace keelson::peer {
 namespace {
 
 constexpr base::Duration kInterval = base::Seconds(4);
+constexpr base::Duration kKeepTime = base::Milliseconds(4900);
 constexpr base::Duration kReportWell = base::Seconds(30);
 constexpr base::Duration kReportIll = base::Seconds(5);
 constexpr base::Duration kDriftMax = base::Seconds(1);
-constexpr std::size_t kAnswerBytesMax = 4096;
 constexpr std::string_view kName = "ROUND_TRIPPER_RAFT_MESSAGE";
 
 }  // namespace
 
-Prober::Prober(Link& link) : link_(link) {
+Prober::Prober(Link& link)
+    : link_(link), connection_(link.context.lane, link.context.connector, {.keep = kKeepTime}) {
   env::Lane& lane = link_.context.lane;
   tick_ = lane.after(kInterval, [this] { on_tick(); });
   report_ = lane.after(kReportIll, [this] { on_report(); });
@@ -33,36 +34,23 @@ Prober::~Prober() {
 
 void Prober::on_tick() {
   tick_ = link_.context.lane.after(kInterval, [this] { on_tick(); });
-  if (under_way_ || link_.picker.empty()) return;
+  if (connection_.busy() || link_.picker.empty()) return;
   asked_at_ = link_.context.now();
-  under_way_ = true;
-  if (client_ && client_->idle() && url_ == link_.picker.pick()) return ask();
   url_ = link_.picker.pick();
-  client_.reset();
-  link_.dial(url_, alive_, [this](Dialled dialled) {
-    if (!dialled) return fail(dialled.error().message());
-    client_ = *std::move(dialled);
-    ask();
-  });
+  connection_.ask({.url = url_,
+                   .request = {.target = std::string(kProbingPath)},
+                   .dial_timeout = link_.context.options.dial_timeout},
+                  [this](const base::Result<Answered, NoAnswer>& answered) {
+                    answered ? on_answer(*answered) : fail(answered.error().error.message());
+                  });
 }
 
-void Prober::ask() {
-  status_ = 0;
-  answer_.clear();
-  client_->start({.target = std::string(kProbingPath), .host = url_.host}, *this);
-}
-
-void Prober::on_head(const http::ResponseHead& head) { status_ = head.status; }
-void Prober::on_body(std::string_view bytes) {
-  answer_ += bytes.substr(0, kAnswerBytesMax - std::min(answer_.size(), kAnswerBytesMax));
-}
-void Prober::on_failed(const http::RequestFailure& failure) { fail(failure.error.message()); }
-
-void Prober::on_end() {
-  if (status_ != 200) {
-    return fail(fmt::format("got unexpected HTTP status code {} from {}", status_, url_.text()));
+void Prober::on_answer(const Answered& answered) {
+  if (answered.status != 200) {
+    return fail(
+        fmt::format("got unexpected HTTP status code {} from {}", answered.status, url_.text()));
   }
-  const auto remote = parse_probing(answer_);
+  const auto remote = parse_probing(answered.body);
   if (!remote) return fail("got an unexpected answer");
   record(*remote);
 }
@@ -73,15 +61,13 @@ void Prober::record(base::WallTime remote) {
   const base::Duration before = smoothed_ == base::Duration::zero() ? took : smoothed_;
   smoothed_ = (7 * before + took) / 8;
   clock_ahead_ = link_.context.lane.clock().wall_now() - remote - smoothed_ / 2;
-  under_way_ = false;
   healthy_ = true;
   error_.clear();
 }
 
 void Prober::fail(std::string reason) {
   link_.picker.unreachable(url_);
-  client_.reset();
-  under_way_ = false;
+  connection_.drop();
   healthy_ = false;
   error_ = std::move(reason);
 }

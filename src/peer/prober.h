@@ -6,15 +6,14 @@
 // one connection lasts.
 #pragma once
 
-#include <memory>
 #include <string>
 
-#include "http/http1_client.h"
+#include "peer/kept_connection.h"
 #include "peer/link.h"
 
 namespace keelson::peer {
 
-class Prober final : private http::ResponseHandler {
+class Prober {
  public:
   explicit Prober(Link& link);
   ~Prober();
@@ -24,22 +23,14 @@ class Prober final : private http::ResponseHandler {
  private:
   void on_tick();
   void on_report();
-  void ask();
+  void on_answer(const Answered& answered);
   void record(base::WallTime remote);
   void fail(std::string reason);
 
-  void on_head(const http::ResponseHead& head) override;
-  void on_body(std::string_view bytes) override;
-  void on_end() override;
-  void on_failed(const http::RequestFailure& failure) override;
-
   Link& link_;
   membership::Url url_;
-  std::unique_ptr<http::Http1Client> client_;
-  bool under_way_ = false;
+  KeptConnection connection_;
   base::TimePoint asked_at_;
-  int status_ = 0;
-  std::string answer_;
   env::TimerId tick_ = 0;
   env::TimerId report_ = 0;
 
@@ -47,7 +38,6 @@ class Prober final : private http::ResponseHandler {
   std::string error_;
   base::Duration smoothed_{0};
   base::Duration clock_ahead_{0};  // ours, of the peer's
-  const std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 
 }  // namespace keelson::peer

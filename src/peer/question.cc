@@ -3,17 +3,19 @@
 #include <optional>
 #include <utility>
 
-#include "peer/dial.h"
-
 namespace keelson::peer {
 namespace {
 
-class AskingQuestion final : public Question, private http::ResponseHandler {
+class AskingQuestion final : public Question {
  public:
   using Done = base::Function<void(base::Result<Answered>)>;
 
   AskingQuestion(env::Lane& lane, Connector& connector, Asked asked, Done done)
-      : lane_(lane), connector_(connector), asked_(std::move(asked)), done_(std::move(done)) {
+      : lane_(lane),
+        asked_(std::move(asked)),
+        done_(std::move(done)),
+        connection_(lane, connector,
+                    {.keep = base::Duration(0), .body_bytes_max = asked_.body_bytes_max}) {
     end_ = lane_.clock().now() + asked_.timeout;
     timer_ = lane_.at(end_, [this] {
       timer_ = 0;
@@ -31,7 +33,6 @@ class AskingQuestion final : public Question, private http::ResponseHandler {
 
  private:
   void try_next() {
-    client_.reset();
     while (next_ < asked_.urls.size()) {
       const auto url = membership::parse_url(asked_.urls[next_++]);
       if (url) return ask(*url);
@@ -41,54 +42,32 @@ class AskingQuestion final : public Question, private http::ResponseHandler {
   }
 
   void ask(const membership::Url& url) {
-    dial(lane_, connector_, url, end_ - lane_.clock().now(), alive_,
-         [this, host = url.host](Dialled dialled) {
-           if (!done_) return;  // its time is over
-           if (!dialled) {
-             last_error_ = dialled.error();
-             return try_next();
-           }
-           client_ = *std::move(dialled);
-           http::ClientRequest request = asked_.request;
-           request.host = host;
-           request.timeouts = {asked_.timeout, asked_.timeout, asked_.timeout};
-           client_->start(std::move(request), *this);
-         });
+    http::ClientRequest request = asked_.request;
+    request.timeouts = {asked_.timeout, asked_.timeout, asked_.timeout};
+    connection_.ask(
+        {.url = url, .request = std::move(request), .dial_timeout = end_ - lane_.clock().now()},
+        [this](base::Result<Answered, NoAnswer> answered) {
+          if (answered) return finish(*std::move(answered));
+          last_error_ = std::move(answered.error().error);
+          answered.error().connected ? finish(base::fail(*last_error_)) : try_next();
+        });
   }
 
   void finish(base::Result<Answered> result) {
     lane_.cancel(std::exchange(timer_, 0));
-    client_.reset();
-    if (auto done = std::exchange(done_, {})) done(std::move(result));
-  }
-
-  void on_head(const http::ResponseHead& head) override {
-    answer_ = {.status = head.status, .headers = head.headers, .body = {}};
-  }
-  void on_body(std::string_view bytes) override {
-    if (answer_.body.size() + bytes.size() > asked_.body_bytes_max) {
-      return finish(base::fail(
-          base::make_error(std::errc::message_size, "answer to " + asked_.request.target)));
-    }
-    answer_.body += bytes;
-  }
-  void on_end() override { finish(std::move(answer_)); }
-  void on_failed(const http::RequestFailure& failure) override {
-    finish(base::fail(failure.error));
+    connection_.drop();
+    std::exchange(done_, nullptr)(std::move(result));
   }
 
   env::Lane& lane_;
-  Connector& connector_;
   const Asked asked_;
   Done done_;
+  KeptConnection connection_;
   base::TimePoint end_;
   env::TimerId timer_ = 0;
   env::TimerId start_ = 0;
   std::size_t next_ = 0;
   std::optional<base::Error> last_error_;
-  Answered answer_;
-  std::unique_ptr<http::Http1Client> client_;
-  const std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 
 }  // namespace

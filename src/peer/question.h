@@ -1,6 +1,6 @@
 // Question: one HTTP request to a member's peer port and its whole answer, on a connection of its
-// own: GET /version, GET /members, POST /members/promote/..., POST /leases. What is asked seldom,
-// beside the transport.
+// own (KeptConnection is for what is asked often): GET /version, GET /members, POST
+// /members/promote/..., POST /leases. What is asked seldom, beside the transport.
 //
 //   ask(lane, connector, {.urls = ..., .request = ...}, done) -> Question; destroyed: no answer
 //
@@ -15,8 +15,7 @@
 #include "base/function.h"
 #include "base/result.h"
 #include "base/time.h"
-#include "http/http1_client.h"
-#include "peer/connector.h"
+#include "peer/kept_connection.h"
 
 namespace keelson::peer {
 
@@ -25,12 +24,6 @@ struct Asked {
   http::ClientRequest request;    // Host is set from the URL
   base::Duration timeout = base::Seconds(1);
   std::size_t body_bytes_max = 1 << 20;
-};
-
-struct Answered {
-  int status = 0;
-  http::Headers headers;
-  std::string body;
 };
 
 class Question {
