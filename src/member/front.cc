@@ -669,16 +669,18 @@ struct Front::Slices {
   env::Lane& worker;
   base::Function<bool()> slice;
   base::Job done;
+  SlicePace pace;
   raft::Index applied = 0;                                   // at the last look
   std::optional<base::TimePoint> applied_at = std::nullopt;  // when more was last seen
 };
 
-Ticket Front::in_slices(base::Function<bool()> slice, base::Job done) {
+Ticket Front::in_slices(base::Function<bool()> slice, base::Job done, SlicePace pace) {
   auto wanted = std::make_shared<const char>();
   auto slices = std::make_shared<Slices>(Slices{.wanted = wanted,
                                                 .worker = shared_.any_worker(),
                                                 .slice = std::move(slice),
                                                 .done = std::move(done),
+                                                .pace = pace,
                                                 .applied = shared_.progress.applied});
   slices->ticket = wait(
       base::Function<void(base::Job)>([wanted = std::move(wanted)](base::Job then) { then(); }),
@@ -693,15 +695,18 @@ Ticket Front::in_slices(base::Function<bool()> slice, base::Job done) {
 // On the worker.
 void Front::run_slice(std::shared_ptr<Slices> slices) {
   if (slices->wanted.expired()) return;
-  if (slices->slice()) return come_back(slices->ticket, std::move(slices->done));
   env::Lane& worker = slices->worker;
+  const base::TimePoint begun = worker.clock().now();
+  if (slices->slice()) return come_back(slices->ticket, std::move(slices->done));
   const raft::Index applied = shared_.progress.applied.load(std::memory_order_relaxed);
   const base::TimePoint now = worker.clock().now();
+  slices->pace.worked(now - begun);
   if (std::exchange(slices->applied, applied) != applied) slices->applied_at = now;
   const bool is_busy = slices->applied_at && now - *slices->applied_at < kBusyFor;
+  const base::Duration rest = is_busy ? slices->pace.rest(now) : base::Duration(0);
   auto next = [this, slices = std::move(slices)]() mutable { run_slice(std::move(slices)); };
-  if (!is_busy) return worker.post(std::move(next));
-  worker.after(kSliceRest, std::move(next));
+  if (rest == base::Duration(0)) return worker.post(std::move(next));
+  worker.after(rest, std::move(next));
 }
 
 Ticket Front::on_store(base::Function<base::Job(store::Store&)> work) {

@@ -38,6 +38,7 @@
 #include "member/messages.h"
 #include "member/request_ids.h"
 #include "member/shared.h"
+#include "member/slice_pace.h"
 #include "member/view.h"
 #include "store/store.h"
 
@@ -72,9 +73,6 @@ struct LeaseTime {
   };
   std::optional<Told> told;
 };
-
-// Between two slices of some 300 us of what can wait: whoever waits for the core has it next.
-inline constexpr base::Duration kSliceRest = std::chrono::microseconds(600);
 
 class Front {
  public:
@@ -149,10 +147,10 @@ class Front {
   // Runs `work` on a worker lane, where it may block, and what it returns on this lane afterwards.
   Ticket on_worker(base::Function<base::Job()> work);
   // Runs `slice` on a worker, again and again until it returns true, then `done` on this lane. For
-  // what nobody waits for: a slice should take some 300 us, and while anybody writes the worker
-  // rests twice as long between two, so that whoever wants the core has it next. Once its ticket is
+  // what can wait: a slice should take some 300 us, and while anybody writes the worker rests
+  // between two as `pace` says, so that whoever wants the core has it next. Once its ticket is
   // forgotten no slice is begun.
-  Ticket in_slices(base::Function<bool()> slice, base::Job done);
+  Ticket in_slices(base::Function<bool()> slice, base::Job done, SlicePace pace = SlicePace());
   // The same on the store lane, once everything in the newest View is in the store.
   Ticket on_store(base::Function<base::Job(store::Store&)> work);
 

@@ -29,10 +29,13 @@ class HashRequest final : public http::RequestHandler {
       env::log_warn("failed to unmarshal request", {{"remote", exchange.peer().address}});
       return answer(http::text_response(400, "error unmarshalling request"));
     }
-    hasher_.emplace(front_, *revision,
-                    [this, revision = *revision](base::Result<KeysHash, HashFailure> hash) {
-                      hash ? tell(*hash) : refuse(revision, describe(hash.error()));
-                    });
+    // Members have one time limit for what they ask each other.
+    hasher_.emplace(
+        front_, *revision,
+        [this, revision = *revision](base::Result<KeysHash, HashFailure> hash) {
+          hash ? tell(*hash) : refuse(revision, describe(hash.error()));
+        },
+        front_.config().request_timeout());
   }
   void on_cancelled() override { hasher_.reset(); }
 

@@ -47,8 +47,12 @@ struct KeysHasher::Work {
   }
 };
 
-KeysHasher::KeysHasher(Front& front, std::int64_t revision, Done done)
-    : front_(front), done_(std::move(done)), begun_(front.lane().clock().now()) {
+KeysHasher::KeysHasher(Front& front, std::int64_t revision, Done done,
+                       std::optional<base::Duration> patience)
+    : front_(front),
+      done_(std::move(done)),
+      begun_(front.lane().clock().now()),
+      patience_(patience) {
   begin(revision);
 }
 KeysHasher::~KeysHasher() { front_.forget(waiting_); }
@@ -91,7 +95,16 @@ void KeysHasher::hash() {
                                          .hash = *work->hash,
                                          .revision = work->cursor.revision(),
                                          .compact_revision = work->cursor.compact_revision()});
-                       });
+                       },
+                       pace());
+}
+
+// A seventh is for what comes after the slices, and for the way.
+SlicePace KeysHasher::pace() const {
+  if (!patience_) return SlicePace();
+  const std::size_t keys = work_->view->index_stats.keys;
+  return SlicePace(SlicePace::Limit{.slices = keys / mvcc::HashCursor::kKeysPerSlice + 1,
+                                    .by = begun_ + *patience_ * 6 / 7});
 }
 
 void KeysHasher::finish(base::Result<KeysHash, HashFailure> result) {

@@ -2,11 +2,15 @@
 // workers in short slices with rests (Front::in_slices), from one View, so that neither a write nor
 // a read waits for it. Clients ask for it, and members compare it. api.md 9.6, formats.md 5.7.
 //
+// A member that asks gives up after a while, and its check with it; so for members the hash is
+// made within that, if it can be, by shorter rests (SlicePace).
+//
 // Threads: made, used and destroyed on the Front's lane; destroying one that is under way ends it.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <variant>
 
@@ -35,7 +39,9 @@ class KeysHasher {
   using Done = base::Function<void(base::Result<KeysHash, HashFailure>)>;
   // `revision` 0: the newest. That of a compaction lately made has the hash made with it. `done`
   // runs once, not within this call.
-  KeysHasher(Front& front, std::int64_t revision, Done done);
+  // `patience`: of whoever asks, from now on; nullopt: not known.
+  KeysHasher(Front& front, std::int64_t revision, Done done,
+             std::optional<base::Duration> patience = std::nullopt);
   ~KeysHasher();
   KeysHasher(const KeysHasher&) = delete;
   KeysHasher& operator=(const KeysHasher&) = delete;
@@ -45,12 +51,14 @@ class KeysHasher {
   void begin(std::int64_t revision);
   void await_compaction(std::int64_t revision);
   void hash();
+  SlicePace pace() const;
   void finish(base::Result<KeysHash, HashFailure> result);
   void finish_soon(base::Result<KeysHash, HashFailure> result);
 
   Front& front_;
   Done done_;
   const base::TimePoint begun_;
+  const std::optional<base::Duration> patience_;
   std::shared_ptr<Work> work_;
   Ticket waiting_ = 0;
 };

@@ -498,6 +498,38 @@ TEST_F(MemberTest, AHashRestsWhileAnybodyWrites) {
   EXPECT_GE(time_of_hash(true), kRests - std::chrono::microseconds(600)) << "once it has seen it";
 }
 
+// A member that asks gives up: for it the rests are shorter, if that helps. The worker has
+// something else to do first; meanwhile something is applied.
+TEST_F(MemberTest, AHashIsMadeForWhoWaitsWithinItsTime) {
+  start();
+  constexpr int kKeys = 5000;
+  for (int i = 0; i < kKeys; i++) put("k" + std::to_string(i), "v");
+  Front& front = member_->front(0);
+  const auto hold_up_worker = [&] {
+    const auto end = host_.clock().now() + Milliseconds(10);
+    const auto file = host_.disk().open("/held-up", env::OpenMode::kCreate).value();
+    while (host_.clock().now() < end) ASSERT_TRUE(file->sync().ok());
+  };
+  const auto time_of_hash = [&](base::Duration patience) {
+    std::optional<base::TimePoint> begun, ended;
+    std::unique_ptr<KeysHasher> hasher;
+    front.lane().post([&] {
+      begun = host_.clock().now();
+      host_.lane("worker0").post(hold_up_worker);
+      hasher = std::make_unique<KeysHasher>(
+          front, 0, [&](const auto&) { ended = host_.clock().now(); }, patience);
+    });
+    while (!ended) EXPECT_NE(put("other", "v"), "failed");
+    front.lane().post([&] { hasher.reset(); });
+    world_.run_for(Milliseconds(1));
+    return *ended - *begun;
+  };
+  constexpr auto kRests = (kKeys / 1000) * kSliceRest;
+  EXPECT_GE(time_of_hash(Seconds(7)), Milliseconds(10) + kRests);
+  EXPECT_LE(time_of_hash(Milliseconds(14)), Milliseconds(12) + std::chrono::microseconds(100));
+  EXPECT_GE(time_of_hash(Milliseconds(9)), Milliseconds(10) + kRests) << "it is late anyway";
+}
+
 TEST_F(MemberTest, NoSliceIsBegunForWhoHasGone) {
   start();
   Front& front = member_->front(0);
