@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "env/simulated/world.h"
 #include "member/boot.h"
 #include "member/front.h"
@@ -35,6 +37,7 @@ class LogWriterTest : public ::testing::Test {
           for (const RaftEvent& event : events) {
             if (const auto* persisted = std::get_if<Persisted>(&event)) {
               responses_ += persisted->responses.size();
+              persisted_at_ = host_.clock().now();
             }
             if (const auto* saved = std::get_if<SnapshotSaved>(&event)) {
               saved_.push_back(saved->snapshot.metadata.index);
@@ -63,6 +66,27 @@ class LogWriterTest : public ::testing::Test {
     ASSERT_TRUE(world_.run_until_idle());
   }
 
+  // What a histogram has seen: how often, and seconds in all.
+  struct Seen {
+    std::uint64_t count = 0;
+    double seconds = 0;
+  };
+  Seen seen(const std::string& name) const {
+    for (const auto& family : shared_.metrics.registry->Collect()) {
+      if (family.name != name) continue;
+      const auto& histogram = family.metric.at(0).histogram;
+      return {histogram.sample_count, histogram.sample_sum};
+    }
+    ADD_FAILURE() << name;
+    return {};
+  }
+  double gauge(const std::string& name) const {
+    for (const auto& family : shared_.metrics.registry->Collect()) {
+      if (family.name == name) return family.metric.at(0).gauge.value;
+    }
+    return -1;
+  }
+
   env::simulated::World world_{1};
   env::simulated::Host& host_;
   Config config_;
@@ -71,6 +95,7 @@ class LogWriterTest : public ::testing::Test {
   std::unique_ptr<LogWriter> log_;
   std::vector<raft::Index> installs_, saved_;
   std::size_t responses_ = 0;
+  base::TimePoint persisted_at_;
 };
 
 TEST_F(LogWriterTest, ASnapshotFromALeaderIsRecordedBeforeAnybodyHearsOfIt) {
@@ -92,6 +117,52 @@ TEST_F(LogWriterTest, ASnapshotFromALeaderIsRecordedBeforeAnybodyHearsOfIt) {
   ASSERT_TRUE(opened.ok());
   ASSERT_EQ(opened->recovered.entries.size(), 1u);
   EXPECT_EQ(opened->recovered.entries[0].index, 1001u);
+}
+
+// The disk takes its time, and nothing else does.
+TEST_F(LogWriterTest, WritesAndSyncsAreTimed) {
+  using Operation = env::simulated::Disk::Operation;
+  std::map<Operation, base::TimePoint> begun;
+  host_.disk().on_operation([&](const env::simulated::Disk::Step& step) {
+    if (step.path.ends_with(".wal")) begun.emplace(step.operation, host_.clock().now());
+    return 0;
+  });
+  const auto written = gauge("etcd_disk_wal_write_bytes_total");
+  push({.hard_state = {.term = 5, .vote = 0, .commit = 0},
+        .entries = {{.term = 5, .index = 2, .data = base::SharedBytes(std::string(1000, 'x'))}},
+        .responses = {raft::Message{}}});
+  ASSERT_TRUE(begun.contains(Operation::kWrite) && begun.contains(Operation::kSync));
+  const auto seconds = [](base::Duration time) {
+    return std::chrono::duration<double>(time).count();
+  };
+  const Seen write = seen("etcd_disk_wal_write_duration_seconds");
+  const Seen sync = seen("etcd_disk_wal_fsync_duration_seconds");
+  EXPECT_EQ(write.count, 1u);
+  EXPECT_DOUBLE_EQ(write.seconds, seconds(begun[Operation::kSync] - begun[Operation::kWrite]));
+  EXPECT_EQ(sync.count, 1u);
+  EXPECT_GT(sync.seconds, write.seconds) << "the write too: it goes to the disk itself";
+  EXPECT_LE(sync.seconds, seconds(persisted_at_ - begun[Operation::kWrite]));
+  EXPECT_GT(gauge("etcd_disk_wal_write_bytes_total"), written + 1000);
+
+  // A commit that moves alone is not synced.
+  push({.hard_state = {.term = 5, .vote = 0, .commit = 2}});
+  EXPECT_EQ(seen("etcd_disk_wal_write_duration_seconds").count, 2u);
+  EXPECT_EQ(seen("etcd_disk_wal_fsync_duration_seconds").count, 1u);
+}
+
+TEST_F(LogWriterTest, SavingASnapshotIsTimed) {
+  const auto before = host_.clock().now();
+  log_->save_snapshot({snapshot(500)});
+  ASSERT_TRUE(world_.run_until_idle());
+  for (const auto* name :
+       {"etcd_snap_fsync_duration_seconds", "etcd_debugging_snap_save_total_duration_seconds"}) {
+    const Seen saved = seen(name);
+    EXPECT_EQ(saved.count, 1u) << name;
+    EXPECT_GT(saved.seconds, 0) << name;
+    EXPECT_LT(saved.seconds, std::chrono::duration<double>(host_.clock().now() - before).count())
+        << name << ": its record in the log is not of it";
+  }
+  EXPECT_EQ(seen("etcd_disk_wal_fsync_duration_seconds").count, 1u) << "but of this one";
 }
 
 // Records that were out of order would name a start that the log no longer has.

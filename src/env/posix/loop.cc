@@ -73,10 +73,11 @@ struct Loop::Reactor {
   boost::asio::posix::stream_descriptor first;
 };
 
-Loop::Loop(std::string name, Clock& clock, Crowd& crowd)
+Loop::Loop(std::string name, Clock& clock, Crowd& crowd, Yield yield)
     : name_(std::move(name)),
       clock_(clock),
       crowd_(crowd),
+      yield_(yield),
       io_(std::make_unique<boost::asio::io_context>(1)),
       reactor_(std::make_unique<Reactor>(*io_)),
       read_buffer_(std::make_unique_for_overwrite<char[]>(kReadBufferBytes)) {}
@@ -219,7 +220,7 @@ void Loop::poll_io() {
     handled = io_->run_one_for(wait);
     // Asio tells that no more is ready only by asking the kernel once more. Where events come one
     // at a time that is not worth a system call; what is left out comes with the next turn.
-    const bool alone = handled == 1 && since_crowd_ > 0;
+    const bool alone = handled == 1 && !crowd_watch_.is_here();
     if (alone && ++lone_events_ % kLoneEventsPerPoll != 0) return note_events(handled);
   }
   while (handled < kIoPerTurn && io_->poll_one() > 0) handled++;
@@ -227,14 +228,12 @@ void Loop::poll_io() {
 }
 
 void Loop::note_events(std::size_t handled) {
-  since_crowd_ = handled > 1 ? 0 : std::min(since_crowd_ + 1, kCrowdLooks);
-  crowd_.tell(since_crowd_ < kCrowdLooks);
+  crowd_watch_.saw(handled);
+  crowd_.tell(crowd_watch_.is_there());
 }
 
 void Loop::give_way() {
-  if (crowd_.is_there() && !background_ && queue_head_ == queue_.size() && hooks_.empty()) {
-    ::sched_yield();
-  }
+  if (crowd_.is_there() && !background_ && queue_head_ == queue_.size() && hooks_.empty()) yield_();
 }
 
 // Stays awake a moment for what is expected. Where that is in vain, because answers take longer or
@@ -361,7 +360,7 @@ void Loop::execute(LoopLane* lane, base::Job job) {
 
 void Loop::let_others_run() {
   if (clock_.now() - burst_began_ < kBackgroundBurst) return;
-  ::sched_yield();
+  yield_();
   burst_began_ = clock_.now();
 }
 

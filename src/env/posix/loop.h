@@ -18,12 +18,15 @@
 //
 // L6  While clients come in crowds, a thread that has nothing left to do gives way before it looks
 //     for more (sched_yield): what the others bring meanwhile is one turn's work, and one wake's.
-//     docs/design of waking has the figures.
+//     docs/design of waking has the figures. A thread of the background does not: it gives way by
+//     time, after each burst of jobs.
 //
 // Asio is the reactor (readiness, wake-up) and nothing else: its timers would cost a timerfd call
 // each and its queue a lock per job. A loop that watches no descriptor does not ask it at all: it
 // sleeps on a condition variable, and its wake costs the two threads some microseconds less.
 #pragma once
+
+#include <sched.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -109,6 +112,22 @@ class Crowd {
   std::atomic<bool> is_there_ = false;
 };
 
+// What one loop sees of crowds, look by look.
+class CrowdWatch {
+ public:
+  // A crowd is there until it was not seen so many times.
+  static constexpr std::uint32_t kLooks = 16;
+
+  // So many events were ready at once.
+  void saw(std::size_t events) { since_ = events > 1 ? 0 : since_ < kLooks ? since_ + 1 : kLooks; }
+  bool is_there() const { return since_ < kLooks; }
+  // At the last look.
+  bool is_here() const { return since_ == 0; }
+
+ private:
+  std::uint32_t since_ = kLooks;  // looks since several events were ready
+};
+
 class Loop {
  public:
   static constexpr std::size_t kIoPerTurn = 128;
@@ -121,11 +140,12 @@ class Loop {
 
   // A turn of another loop that took longer, on this thread, was not worth it.
   static constexpr base::Duration kStandInMax = std::chrono::milliseconds(1);
-  // A crowd is there until it was not seen so many times.
-  static constexpr std::uint32_t kCrowdLooks = 16;
+
+  // What gives the core to whoever waits for it: sched_yield, but in its test.
+  using Yield = int (*)();
 
   // Both outlive it.
-  Loop(std::string name, Clock& clock, Crowd& crowd);
+  Loop(std::string name, Clock& clock, Crowd& crowd, Yield yield = ::sched_yield);
   ~Loop();  // stopped
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
@@ -207,6 +227,7 @@ class Loop {
   base::TimePoint burst_began_;  // in the background: it slept, or let others run
   Clock& clock_;
   Crowd& crowd_;
+  const Yield yield_;
   std::unique_ptr<boost::asio::io_context> io_;
   std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<char[]> read_buffer_;
@@ -232,11 +253,11 @@ class Loop {
   bool expects_soon_ = false;  // since it last looked for I/O
   Bet staying_awake_;
   Bet standing_in_;
-  Loop* stands_in_for_ = nullptr;            // at the end of this turn
-  const Loop* stood_in_for_ = nullptr;       // the last time
-  const Loop* host_ = nullptr;               // while it is lent: whose thread runs it
-  std::uint32_t since_crowd_ = kCrowdLooks;  // looks since several events were ready
-  std::uint64_t lone_events_ = 0;            // handled without looking for more
+  Loop* stands_in_for_ = nullptr;       // at the end of this turn
+  const Loop* stood_in_for_ = nullptr;  // the last time
+  const Loop* host_ = nullptr;          // while it is lent: whose thread runs it
+  CrowdWatch crowd_watch_;
+  std::uint64_t lone_events_ = 0;  // handled without looking for more
   std::vector<Queued> queue_;
   std::size_t queue_head_ = 0;  // jobs before it have run
   std::uint64_t jobs_queued_ = 0;
