@@ -14,8 +14,6 @@ namespace {
 using base::Milliseconds;
 using base::Seconds;
 
-constexpr base::Duration kReadyLimit = Seconds(120);
-constexpr base::Duration kClientsLimit = Seconds(600);
 constexpr base::Duration kCatchUpLimit = Seconds(60);
 constexpr base::Duration kLeasesLimit = Seconds(60);  // the longest, and elections
 constexpr base::Duration kRemovedLimit = Seconds(60);

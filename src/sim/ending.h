@@ -13,6 +13,10 @@
 
 namespace keelson::sim {
 
+// From a start to an answer, and for all clients to have their last one.
+inline constexpr base::Duration kReadyLimit = base::Seconds(120);
+inline constexpr base::Duration kClientsLimit = base::Seconds(600);
+
 // Watchers hear of all that was written.
 void let_watchers_catch_up(env::simulated::World& world, Checker& checker,
                            const std::vector<std::unique_ptr<Watcher>>& watchers);

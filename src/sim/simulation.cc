@@ -14,9 +14,7 @@ namespace {
 using base::Milliseconds;
 using base::Seconds;
 
-constexpr base::Duration kReadyLimit = Seconds(120);
 constexpr base::Duration kStopLimit = Seconds(60);
-constexpr base::Duration kClientsLimit = Seconds(600);
 constexpr base::Duration kLeasesLimit = Seconds(30);  // the longest, and an election
 
 }  // namespace

@@ -162,19 +162,25 @@ base::Result<> Store::Impl::checkpoint(base::TimePoint now, base::WallTime wall_
   return {};
 }
 
+// Of what is in here; its place is that of the first in a segment.
+Checkpoint Store::Impl::next_checkpoint(base::WallTime wall_now) const {
+  return {.number = checkpoint_number_ + 1,
+          .applied_index = applied_index_,
+          .applied_term = applied_term_,
+          .newest = newest_,
+          .log_id = log_->id(),
+          .log_length = log_->place().length,
+          .log_chain = log_->place().chain,
+          .wall_ns = wall_now.time_since_epoch().count(),
+          .floor = floor_};
+}
+
 base::Result<> Store::Impl::write_checkpoint(base::WallTime wall_now) {
-  const Checkpoint checkpoint{.number = ++checkpoint_number_,
-                              .applied_index = applied_index_,
-                              .applied_term = applied_term_,
-                              .newest = newest_,
-                              .log_id = log_->id(),
-                              .log_length = log_->place().length,
-                              .log_chain = log_->place().chain,
-                              .segment_chain = tail_chain_,
-                              .wall_ns = wall_now.time_since_epoch().count(),
-                              .previous_offset = last_checkpoint_offset_,
-                              .records = tail_->size(),
-                              .floor = floor_};
+  Checkpoint checkpoint = next_checkpoint(wall_now);
+  checkpoint.segment_chain = tail_chain_;
+  checkpoint.previous_offset = last_checkpoint_offset_;
+  checkpoint.records = tail_->size();
+  checkpoint_number_ = checkpoint.number;
   const std::string bytes = encode(checkpoint, rows_.back().saved.id, tail_end_);
   const std::uint64_t at = tail_end_;
   RETURN_IF_ERROR(write_tail(bytes));
@@ -187,16 +193,7 @@ base::Result<> Store::Impl::write_checkpoint(base::WallTime wall_now) {
 base::Result<std::unique_ptr<env::File>> Store::Impl::begin_segment(std::uint64_t id,
                                                                     base::WallTime wall_now) {
   ASSIGN_OR_RETURN(auto file, volume_.create_segment(id, 0, wall_now));
-  const Checkpoint checkpoint{.number = checkpoint_number_ + 1,
-                              .applied_index = applied_index_,
-                              .applied_term = applied_term_,
-                              .newest = newest_,
-                              .log_id = log_->id(),
-                              .log_length = log_->place().length,
-                              .log_chain = log_->place().chain,
-                              .wall_ns = wall_now.time_since_epoch().count(),
-                              .floor = floor_};
-  const std::string bytes = encode(checkpoint, id, kFileHeaderBytes);
+  const std::string bytes = encode(next_checkpoint(wall_now), id, kFileHeaderBytes);
   RETURN_IF_ERROR(volume_.with_reserve([&] { return file->write_at(kFileHeaderBytes, bytes); }));
   RETURN_IF_ERROR(file->sync());
   checkpoint_number_++;

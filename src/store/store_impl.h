@@ -102,6 +102,7 @@ class Store::Impl {
   base::Result<> append_records(const base::Batch& batch);
   base::Result<> write_tail(std::string_view bytes);
   base::Result<> append_changes(const base::Batch& batch);
+  Checkpoint next_checkpoint(base::WallTime wall_now) const;
   base::Result<> write_checkpoint(base::WallTime wall_now);
   base::Result<> roll(base::WallTime wall_now);
   base::Result<std::unique_ptr<env::File>> begin_segment(std::uint64_t id, base::WallTime wall_now);

@@ -474,16 +474,11 @@ var cases = []testCase{
 	}},
 	{"mutex", mutex},
 	{"mutex: try", func(t *test) error {
-		one, err := concurrency.NewSession(t.client, concurrency.WithContext(t.ctx))
+		one, two, done, err := t.twoSessions()
 		if err != nil {
 			return err
 		}
-		defer one.Close()
-		two, err := concurrency.NewSession(t.client, concurrency.WithContext(t.ctx))
-		if err != nil {
-			return err
-		}
-		defer two.Close()
+		defer done()
 		first, second := concurrency.NewMutex(one, t.key("m")), concurrency.NewMutex(two, t.key("m"))
 		if err = first.TryLock(t.ctx); err != nil {
 			return err

@@ -57,18 +57,25 @@ func mutex(t *test) error {
 	return errors.Join(<-failed, same("owners at once", most, 1), same("turns", done, owners*turns))
 }
 
+// twoSessions of this client, and what closes them.
+func (t *test) twoSessions() (one, two *concurrency.Session, done func(), err error) {
+	if one, err = concurrency.NewSession(t.client, concurrency.WithContext(t.ctx)); err != nil {
+		return nil, nil, nil, err
+	}
+	if two, err = concurrency.NewSession(t.client, concurrency.WithContext(t.ctx)); err != nil {
+		one.Close()
+		return nil, nil, nil, err
+	}
+	return one, two, func() { two.Close(); one.Close() }, nil
+}
+
 // election: a follower waits, an observer sees each leader in turn.
 func election(t *test) error {
-	one, err := concurrency.NewSession(t.client, concurrency.WithContext(t.ctx))
+	one, two, done, err := t.twoSessions()
 	if err != nil {
 		return err
 	}
-	defer one.Close()
-	two, err := concurrency.NewSession(t.client, concurrency.WithContext(t.ctx))
-	if err != nil {
-		return err
-	}
-	defer two.Close()
+	defer done()
 	first, second := concurrency.NewElection(one, t.key("e")), concurrency.NewElection(two, t.key("e"))
 	if _, err := first.Leader(t.ctx); !errors.Is(err, concurrency.ErrElectionNoLeader) {
 		return fmt.Errorf("a leader before the election: %v", err)
