@@ -64,6 +64,7 @@ Applier::Applier(env::Lane& lane, Shared& shared, Start start)
       apply_times_(*shared.metrics.registry, KindTimes::Of::kApply),
       compaction_hasher_(lane, shared, [this] { on_compaction_hash(); }),
       snapshot_index_(start.snapshot_index),
+      bytes_since_snapshot_(start.bytes_since_snapshot),
       releases_(std::make_shared<Releases>(lane, this)),
       inbox_(lane, kUnbounded, [this](std::vector<ApplyWork> works) { on_work(std::move(works)); }),
       notes_(lane, kUnbounded,
@@ -269,6 +270,7 @@ void Applier::take_over(StoreReplaced& replaced) {
   releases_->retired = std::exchange(state_, std::move(replaced.state));
   retired_.push_back(std::exchange(releases_, std::make_shared<Releases>(lane_, this)));
   applied_index_ = snapshot_index_ = replaced.applied_index;
+  bytes_since_snapshot_ = 0;
   applied_term_ = replaced.applied_term;
   snapshot_.reset();
   own_term_applied_ = false;
@@ -333,6 +335,7 @@ base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint a
   const bool ok = apply_to_state(entry);
   applied_index_ = entry.index;
   applied_term_ = entry.term;
+  bytes_since_snapshot_ += entry.data.size();
   const base::TimePoint now = lane_.clock().now();
   if (entry.type != raft::EntryType::kNormal || entry.data.empty()) return now;
   const RequestKind kind = request_kind(entry.data.view());
@@ -497,10 +500,13 @@ void Applier::tell_fronts(apply::BatchResult& result) {
 void Applier::take_snapshot() {
   snapshot_ = log_snapshot(*state_->roster(), applied_index_, applied_term_);
   snapshot_index_ = applied_index_;
+  bytes_since_snapshot_ = 0;
 }
 
 void Applier::snapshot_if_due() {
-  if (snapshot_ || applied_index_ - snapshot_index_ <= shared_.config.snapshot_count) return;
+  const bool is_due = applied_index_ - snapshot_index_ > shared_.config.snapshot_count ||
+                      bytes_since_snapshot_ >= shared_.config.snapshot_log_bytes;
+  if (snapshot_ || !is_due) return;
   take_snapshot();
   if (shared_.config.broken.snapshot_ahead_of_checkpoint ||
       KEELSON_PLANTED(kSnapshotAheadOfCheckpoint)) {

@@ -67,6 +67,7 @@ class Applier {
     raft::Index applied_index = 0;
     raft::Term applied_term = 0;
     raft::Index snapshot_index = 0;  // of the newest snapshot record in the WAL
+    std::uint64_t bytes_since_snapshot = 0;  // of entries behind it that are applied
     raft::Index log_end = 0;         // of the log found at the start: up to here it is replayed
   };
   Applier(env::Lane& lane, Shared& shared, Start start);
@@ -162,6 +163,7 @@ class Applier {
   std::optional<base::TimePoint> compacting_since_;
 
   raft::Index snapshot_index_;
+  std::uint64_t bytes_since_snapshot_;
   std::optional<raft::Snapshot> snapshot_;  // captured, waiting for its checkpoint
 
   std::shared_ptr<Releases> releases_;  // of the Views of this state

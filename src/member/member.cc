@@ -21,6 +21,15 @@ constexpr std::size_t kRequestsMax = 16 * 1024;
 constexpr std::size_t kMessagesMax = 4096;
 constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
 
+// Of the entries between the log's snapshot and the store's checkpoint.
+std::uint64_t applied_bytes(const Booted& booted) {
+  std::uint64_t bytes = 0;
+  for (const raft::Entry& entry : booted.entries) {
+    if (entry.index <= booted.applied_index) bytes += entry.data.size();
+  }
+  return bytes;
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Member>, BootError> Member::make(Config config, env::FileSystem& files,
@@ -65,6 +74,7 @@ void Member::wire(Booted booted, env::FileSystem& files, env::Network& network,
                                                       .applied_index = booted.applied_index,
                                                       .applied_term = booted.applied_term,
                                                       .snapshot_index = booted.snapshot.index,
+                                                      .bytes_since_snapshot = applied_bytes(booted),
                                                       .log_end = log_end});
   shared_.applier = applier_.get();
   store_ = std::make_unique<StoreKeeper>(

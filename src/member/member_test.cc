@@ -247,6 +247,28 @@ TEST_F(MemberTest, SnapshotsComeEverySnapshotCountAndNeverAheadOfTheStore) {
   EXPECT_EQ(view()->keys.revision, 201);
 }
 
+// A start reads what follows the newest snapshot: that is bounded in bytes too, by entries of this
+// life and of those before.
+TEST_F(MemberTest, SnapshotsComeAfterSoManyBytesOfTheLog) {
+  config_.snapshot_count = 100'000;
+  config_.snapshot_log_bytes = 10'000;
+  config_.snapshots_max = 0;
+  const auto newest_after = [&](int puts) {
+    for (int i = 0; i < puts; i++) put("k", std::string(1000, 'x'));
+    world_.run_for(Seconds(3));
+    const auto files = wal::Snapshotter(host_.disk(), "/data/member/snap").list();
+    return files.ok() && !files->empty() ? files->front().index : 0;
+  };
+  start();
+  EXPECT_EQ(newest_after(5), 0u);
+  crash(Disk::Crash::kLoseUnsynced);
+  start();
+  const raft::Index first = newest_after(6);
+  EXPECT_GT(first, 10u);
+  EXPECT_EQ(newest_after(5), first);
+  EXPECT_GT(newest_after(6), first);
+}
+
 // Two workers, and one file takes long: the later snapshot would be marked first, and a start,
 // which takes the last mark, would look for a file of the log that is purged.
 TEST_F(MemberTest, SnapshotsAreMarkedInTheirOrder) {

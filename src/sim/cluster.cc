@@ -69,6 +69,7 @@ member::Config ClusterSimulation::random_config() {
     config.raft_log_bytes_max = 1024 << random_.below(5);
   } else {
     config.snapshot_count = 100'000;
+    config.snapshot_log_bytes = 64 << 20;
     config.snapshot_catchup_entries = 100'000;
     config.raft_log_bytes_max = 64 << 20;
   }

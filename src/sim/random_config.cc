@@ -8,6 +8,7 @@ using base::Milliseconds;
 
 void random_log(base::Random& random, member::Config& config) {
   config.snapshot_count = 5 + random.below(60);
+  config.snapshot_log_bytes = 1024 << random.below(6);
   config.snapshot_catchup_entries = random.below(40);
   config.snapshots_max = 1 + random.below(3);
   config.wals_max = 1 + random.below(3);
