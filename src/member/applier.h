@@ -66,9 +66,9 @@ class Applier {
     store::Space space;
     raft::Index applied_index = 0;
     raft::Term applied_term = 0;
-    raft::Index snapshot_index = 0;  // of the newest snapshot record in the WAL
+    raft::Index snapshot_index = 0;          // of the newest snapshot record in the WAL
     std::uint64_t bytes_since_snapshot = 0;  // of entries behind it that are applied
-    raft::Index log_end = 0;         // of the log found at the start: up to here it is replayed
+    raft::Index log_end = 0;  // of the log found at the start: up to here it is replayed
   };
   Applier(env::Lane& lane, Shared& shared, Start start);
   ~Applier();
