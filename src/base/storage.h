@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/record.h"
 #include "base/result.h"
 #include "base/revision.h"
 
@@ -46,23 +47,6 @@ inline constexpr std::string_view kFinishedCompactKey = "finishedCompactRev";
 // Of the auth bucket: 8 bytes, big-endian. Each member writes 1 when its store is new.
 inline constexpr std::string_view kAuthRevisionKey = "authRevision";
 
-// One change of one key. `encoded` is the stored mvccpb.KeyValue, byte for byte what clients get:
-// field 1 (the key) first, canonical proto3. A tombstone's has the key alone.
-struct Record {
-  Revision revision;
-  bool tombstone = false;
-  std::int64_t create_revision = 0;  // of a put; 0 for a tombstone
-  std::int64_t version = 0;          // of a put; 0 for a tombstone
-  std::int64_t lease = 0;            // of a put; 0 = none
-  SharedBytes encoded;
-
-  // The key inside `encoded`.
-  std::string_view key() const;
-};
-
-// The key of an encoded KeyValue (field 1 first); empty if there is none.
-std::string_view encoded_key(std::string_view encoded);
-
 struct BucketChange {
   Bucket bucket;
   std::string key;
@@ -80,12 +64,18 @@ class Batch {
     changes_.push_back({bucket, std::move(key), std::nullopt});
   }
   // For `more` records that follow, and some after them.
-  void make_room(std::size_t more) { records_.reserve(records_.size() + more + more / 8); }
+  void make_room(std::size_t more) { records_.make_room(more); }
   // In ascending order of revision, within and across batches.
   void add(Record record) {
-    CHECK(records_.empty() || records_.back().revision < record.revision);
+    CHECK(records_.empty() || records_.newest() < record.revision);
     record_bytes_ += record.encoded.size();
     records_.push_back(std::move(record));
+  }
+  void add(std::shared_ptr<const Tombstones> tombstones) {
+    if (tombstones->size() == 0) return;
+    CHECK(records_.empty() || records_.newest() < tombstones->revision(0));
+    record_bytes_ += tombstones->encoded_bytes();
+    records_.push_back(std::move(tombstones));
   }
   // The last log entry whose effects are in here. Never goes back.
   void set_applied(std::uint64_t index, std::uint64_t term) {
@@ -95,17 +85,20 @@ class Batch {
   }
 
   // Ascending by revision.
-  const std::vector<Record>& records() const { return records_; }
+  const ChangeList<Record>& records() const { return records_; }
   // In the order they were made; later ones win.
   const std::vector<BucketChange>& changes() const { return changes_; }
   std::uint64_t applied_index() const { return applied_index_; }
   std::uint64_t applied_term() const { return applied_term_; }
   std::size_t record_bytes() const { return record_bytes_; }
-  // The record of exactly this revision, nullptr if it is not in this batch.
-  const Record* find(Revision revision) const;
+  // The record of exactly this revision, nullopt if it is not in this batch.
+  std::optional<Record> find(Revision revision) const {
+    const auto place = records_.find(revision);
+    return place ? std::optional(records_[*place]) : std::nullopt;
+  }
 
  private:
-  std::vector<Record> records_;
+  ChangeList<Record> records_;
   std::vector<BucketChange> changes_;
   std::uint64_t applied_index_ = 0;
   std::uint64_t applied_term_ = 0;

@@ -263,7 +263,7 @@ base::Result<StoreImport::Step> StoreImport::take_records() {
     auto record =
         content_->is_bucket() ? std::nullopt : parse_record(content_->key(), content_->value());
     const auto last =
-        batch->records().empty() ? std::nullopt : std::optional(batch->records().back().revision);
+        batch->records().empty() ? std::nullopt : std::optional(batch->records().newest());
     // A tombstone's key is that of a put with a byte behind it: the two are no two revisions.
     if (!record || (last && *last >= record->revision)) {
       return fail(wrong("records of ascending revisions, each a KeyValue of its own revision"));
@@ -276,8 +276,7 @@ base::Result<StoreImport::Step> StoreImport::take_records() {
 }
 
 base::Result<> StoreImport::append(std::shared_ptr<base::Batch> batch) {
-  if (!batch->records().empty() &&
-      store_->snapshot()->newest() >= batch->records().front().revision) {
+  if (!batch->records().empty() && store_->snapshot()->newest() >= batch->records().oldest()) {
     return fail(wrong("records of ascending revisions"));
   }
   RETURN_IF_ERROR(store_->append(std::move(batch)));

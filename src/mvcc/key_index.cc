@@ -139,6 +139,7 @@ class Tree {
 
   void put(std::string_view key, const Version& version);
   void put_all(std::span<const KeyChange> changes);
+  void delete_range(const KeyRange& range, Revision first, KeyIndex::Deleting deleting);
   KeyIndex::CompactSlice compact(std::int64_t floor, std::string_view from, std::size_t budget);
   void load(std::string_view key, std::span<const Version> history);
   void finish_load();
@@ -188,6 +189,11 @@ class Tree {
   std::size_t put_in_leaf(std::span<const KeyChange> changes);
   // The history of a key that is there, with one more change.
   PackedHistory lengthen(const History& before, const Version& version);
+
+  // Deletes what is live in `leaf`, at the end of path_, from slot `at` on; `next` is the revision
+  // of the first and then that behind the last. False if the range ends in the leaf.
+  bool delete_in_leaf(Node* leaf, std::size_t at, const KeyRange& range, Revision& next,
+                      KeyIndex::Deleting& deleting);
 
   struct Compaction {
     std::int64_t floor;
@@ -416,6 +422,43 @@ std::size_t Tree::put_in_leaf(std::span<const KeyChange> changes) {
   }
   rewrite(leaf);
   return taken;
+}
+
+void Tree::delete_range(const KeyRange& range, Revision first, KeyIndex::Deleting deleting) {
+  CHECK(loader_ == nullptr);
+  std::string from(range.key), after;
+  Revision next = first;
+  while (root_ != nullptr) {
+    Node* const leaf = descend(from);
+    const std::size_t at = leaf->lower_bound(from).slot;
+    const bool more = next_separator(after);
+    if (!delete_in_leaf(leaf, at, range, next, deleting) || !more) break;
+    std::swap(from, after);
+  }
+  count_bytes();
+}
+
+bool Tree::delete_in_leaf(Node* leaf, std::size_t at, const KeyRange& range, Revision& next,
+                          KeyIndex::Deleting& deleting) {
+  start_gather(gather_bytes(*leaf));
+  gather(*leaf, keys_, items_);
+  std::vector<PackedHistory> packed;
+  packed.reserve(items_.size());  // never moves
+  const bool whole = range.contains(items_.back().key);
+  bool inside = true;
+  for (std::size_t i = at; i < items_.size() && inside; i++) {
+    inside = whole || range.contains(items_[i].key);
+    const History before = leaf->history(i);
+    const Version newest = newest_change(before);
+    if (!inside || newest.tombstone) continue;
+    const std::uint32_t bytes = deleting(items_[i].key, newest);
+    packed.push_back(lengthen(before, {.mod = next, .bytes = bytes, .tombstone = true}));
+    items_[i].form = packed.back().form;
+    items_[i].payload = packed.back().bytes.data();
+    next.sub++;
+  }
+  if (!packed.empty()) rewrite(leaf);
+  return inside;
 }
 
 bool Tree::next_separator(std::string& separator) const {
@@ -698,6 +741,9 @@ KeyIndex::~KeyIndex() = default;
 
 void KeyIndex::put(std::string_view key, const Version& version) { tree_->put(key, version); }
 void KeyIndex::put_all(std::span<const KeyChange> changes) { tree_->put_all(changes); }
+void KeyIndex::delete_range(const KeyRange& range, Revision first, Deleting deleting) {
+  tree_->delete_range(range, first, std::move(deleting));
+}
 
 KeyIndexView KeyIndex::current() const {
   KeyIndexView view;

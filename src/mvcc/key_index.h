@@ -116,9 +116,14 @@ class KeyIndex {
 
   // Adds a change; newer than all changes of this key so far.
   void put(std::string_view key, const Version& version);
-  // The same for keys in ascending order, each once. Where they lie close together, as a range does
-  // that is deleted, a leaf is rewritten once for all of its own.
+  // The same for keys in ascending order, each once. Where they lie close together, a leaf is
+  // rewritten once for all of its own.
   void put_all(std::span<const KeyChange> changes);
+  // Deletes the live keys of a range, in order, at `first` and the revisions that follow it in the
+  // operation; a leaf is rewritten once for all of its own. Each key and its newest change are told
+  // to `deleting`, which says how long the tombstone's record is.
+  using Deleting = base::Function<std::uint32_t(std::string_view key, const Version& superseded)>;
+  void delete_range(const KeyRange& range, Revision first, Deleting deleting);
 
   // The state with all edits so far, for the writer alone and until its next edit.
   KeyIndexView current() const;

@@ -87,6 +87,34 @@ class KeyIndexTwin : public ::testing::TestWithParam<Shape> {
     index_.put_all(changes);
   }
 
+  void delete_range() {
+    const std::string from = a_key();
+    std::string end = from + "5";  // mostly few, so that something is left
+    if (random_.one_in(10)) end = random_.one_in(4) ? std::string(1, '\0') : a_key();
+    const KeyRange range = KeyRange::of(from, end);
+    revision_ = {revision_.main + 1, random_.one_in(2) ? 0 : 80'000};
+    std::vector<std::pair<std::string, Version>> wanted;
+    const Revision first = revision_;
+    for (auto& [key, history] : model_) {
+      if (!range.contains(key) || history.back().tombstone) continue;
+      wanted.emplace_back(key, history.back());
+      const auto bytes = static_cast<std::uint32_t>(key.size() + 3);
+      history.push_back({.mod = revision_, .bytes = bytes, .tombstone = true});
+      key_of_[revision_] = key;
+      revision_.sub++;
+    }
+    std::size_t told = 0;
+    index_.delete_range(range, first, [&](std::string_view key, const Version& superseded) {
+      EXPECT_LT(told, wanted.size());
+      if (told == wanted.size()) return 0u;
+      EXPECT_EQ(key, wanted[told].first);
+      EXPECT_TRUE(same(superseded, wanted[told].second));
+      told++;
+      return static_cast<std::uint32_t>(key.size() + 3);
+    });
+    EXPECT_EQ(told, wanted.size());
+  }
+
   // The next of this key, in the model already.
   Version next_change(const std::string& key) {
     const Shape& shape = GetParam();
@@ -222,6 +250,8 @@ TEST_P(KeyIndexTwin, AgreesOnEveryRoot) {
       put_one();
     } else if (die < 80) {
       put_many();
+    } else if (die < 82) {
+      delete_range();
     } else if (die < 86) {
       publish();
     } else if (die < 92 || held_.size() > 6) {

@@ -15,7 +15,7 @@ using etcdserverpb::TxnRequest;
 
 namespace {
 
-// Changes of one operation that are worth making room for at once: a delete of a range.
+// Changes of one operation that are worth making room for at once, and are indexed together.
 constexpr std::size_t kMany = 1000;
 
 bool keeps_something(const PutRequest& request) {
@@ -99,35 +99,59 @@ base::Result<DeleteResult, Errc> State::Operation::delete_range(const DeleteRang
   if (request.prev_kv()) tally_.ranges++;
   tally_.deletes++;
   std::vector<Version> existing;
-  const std::size_t before = changes_.size();
+  std::vector<Version>* const told = request.prev_kv() && want_previous ? &existing : nullptr;
   const auto range = KeyRange::of(request.key(), request.range_end());
+  const bool alone = !in_txn_ && !range.single;
+  const std::size_t deleted = alone ? delete_alone(range, told) : delete_among_others(range, told);
+  DeleteResult result{.deleted = static_cast<std::int64_t>(deleted)};
+  result.previous = answer_with(existing);
+  result.revision = revision();
+  return result;
+}
+
+std::size_t State::Operation::delete_alone(const KeyRange& range, std::vector<Version>* existing) {
+  base::Tombstones& deleted = pack_deletions();
+  state_.index_.delete_range(range, deleted.first(),
+                             [&](std::string_view key, const Version& superseded) {
+                               if (existing != nullptr) existing->push_back(superseded);
+                               leave_lease(key);
+                               return deleted.add(key, superseded.mod);
+                             });
+  return deleted.size();
+}
+
+std::size_t State::Operation::delete_among_others(const KeyRange& range,
+                                                  std::vector<Version>* existing) {
+  const std::size_t before = changes_.size();
   for (OverlaidCursor cursor(view_.index, &overlay_, range); cursor.valid(); cursor.next()) {
     const auto version = cursor.get(view_.revision);
     if (!version) continue;
     const std::string_view key = cursor.key();
     changes_.push_back(tombstone(key, in_txn_ ? view_.index.get(key, view_.revision) : version));
-    if (request.prev_kv() && want_previous) existing.push_back(*version);
+    if (existing != nullptr) existing->push_back(*version);
   }
-  DeleteResult result{.deleted = static_cast<std::int64_t>(changes_.size() - before)};
-  result.previous = answer_with(existing);
   // Not while the cursor walks over it.
   for (std::size_t i = before; in_txn_ && i < changes_.size(); i++) lay_over(changes_[i]);
-  result.revision = revision();
-  return result;
+  return changes_.size() - before;
 }
 
 DeleteResult State::Operation::delete_keys(const std::vector<std::string>& keys) {
-  DeleteResult result;
+  base::Tombstones& deleted = pack_deletions();
+  std::vector<KeyChange> changes;
+  changes.reserve(keys.size());
   for (std::size_t i = 0; i < keys.size(); i++) {
     CHECK(i == 0 || keys[i - 1] < keys[i]);
     tally_.deletes++;
     const auto existing = find(keys[i]);
     if (!existing) continue;
-    add(tombstone(keys[i], existing));
-    result.deleted++;
+    const Revision revision = deleted.revision(deleted.size());
+    const std::uint32_t bytes = deleted.add(keys[i], existing->mod);
+    changes.push_back(
+        {.key = keys[i], .version = {.mod = revision, .bytes = bytes, .tombstone = true}});
+    leave_lease(keys[i]);
   }
-  result.revision = revision();
-  return result;
+  state_.index_.put_all(changes);
+  return {.revision = revision(), .deleted = static_cast<std::int64_t>(deleted.size())};
 }
 
 base::Result<TxnResult, Errc> State::Operation::txn(const TxnRequest& request, bool want_results) {
@@ -270,6 +294,17 @@ std::int64_t State::Operation::lease_of(std::string_view key) const {
   return changes_[static_cast<std::size_t>(it->second.mod.sub)].record.lease;
 }
 
+base::Tombstones& State::Operation::pack_deletions() {
+  CHECK(!in_txn_ && changes_.empty());
+  deleted_ = std::make_shared<base::Tombstones>(Revision{main_, 0});
+  return *deleted_;
+}
+
+void State::Operation::leave_lease(std::string_view key) {
+  const std::int64_t lease = state_.leases_.lease_of(key);
+  if (lease != 0) state_.leases_.moved(key, lease, 0);
+}
+
 State::Operation::Change State::Operation::tombstone(std::string_view key,
                                                      const std::optional<Version>& superseded) {
   return {.record = {.revision = {main_, static_cast<std::int64_t>(changes_.size())},
@@ -290,11 +325,11 @@ void State::Operation::lay_over(const Change& change) {
   overlay_.insert_or_assign(change.record.key(), change.version());
 }
 
-const base::SharedBytes* State::Operation::unpublished(Revision revision) const {
+std::optional<base::SharedBytes> State::Operation::unpublished(Revision revision) const {
   if (revision.main == main_)
-    return &changes_[static_cast<std::size_t>(revision.sub)].record.encoded;
-  const base::Record* record = state_.batch_->find(revision);
-  return record == nullptr ? nullptr : &record->encoded;
+    return changes_[static_cast<std::size_t>(revision.sub)].record.encoded;
+  auto record = state_.batch_->find(revision);
+  return record ? std::optional(std::move(record->encoded)) : std::nullopt;
 }
 
 void State::Operation::read(std::span<const Revision> revisions,
@@ -302,8 +337,8 @@ void State::Operation::read(std::span<const Revision> revisions,
   std::vector<Revision> stored;
   std::vector<std::size_t> places;
   for (std::size_t i = 0; i < revisions.size(); i++) {
-    if (const auto* bytes = unpublished(revisions[i])) {
-      out[i] = {.state = base::ReadResult::State::kBytes, .bytes = *bytes};
+    if (auto bytes = unpublished(revisions[i])) {
+      out[i] = {.state = base::ReadResult::State::kBytes, .bytes = *std::move(bytes)};
     } else {
       stored.push_back(revisions[i]);
       places.push_back(i);
@@ -353,12 +388,17 @@ void State::Operation::index_many() {
 }
 
 void State::Operation::commit() {
-  if (changes_.empty()) return;
+  if (!changed()) return;
+  state_.revision_ = main_;
+  if (deleted_ != nullptr) {
+    state_.batch_->add(deleted_);
+    state_.events_.push_back(std::move(deleted_));
+    return;
+  }
   const bool many = changes_.size() > kMany;
   if (many) {
     state_.batch_->make_room(changes_.size());
-    // Room for the next ones too, or all of them would move.
-    state_.events_.reserve(state_.events_.size() + changes_.size() + changes_.size() / 8);
+    state_.events_.make_room(changes_.size());
     index_many();
   }
   for (Change& change : changes_) {
@@ -368,9 +408,9 @@ void State::Operation::commit() {
       state_.leases_.moved(key, change.previous_lease, change.record.lease);
     }
     state_.batch_->add(change.record);
-    state_.events_.push_back({.record = std::move(change.record), .previous = change.previous});
+    state_.events_.push_back(
+        Event{.record = std::move(change.record), .previous = change.previous});
   }
-  state_.revision_ = main_;
 }
 
 }  // namespace keelson::mvcc

@@ -57,7 +57,7 @@ class State::Operation {
   // Why the answer could not be gathered, though the changes stand. Its first reason.
   const std::optional<Errc>& answer_error() const { return answer_error_; }
   // The revision an answer given now carries.
-  std::int64_t revision() const { return state_.revision_ + (changes_.empty() ? 0 : 1); }
+  std::int64_t revision() const { return state_.revision_ + (changed() ? 1 : 0); }
 
  private:
   struct Change {
@@ -85,9 +85,18 @@ class State::Operation {
                                           bool want_results);
   RangeResult range(const etcdserverpb::RangeRequest& request);
 
+  bool changed() const {
+    return !changes_.empty() || (deleted_ != nullptr && deleted_->size() > 0);
+  }
   // The key with the changes so far; nullopt if it is not there.
   std::optional<Version> find(std::string_view key) const;
   std::int64_t lease_of(std::string_view key) const;
+  // What one operation alone deletes cannot fail to be deleted, so it is indexed at once: view_ is
+  // no more. How many; `existing`, if not nullptr, gets what they were.
+  std::size_t delete_alone(const KeyRange& range, std::vector<Version>* existing);
+  base::Tombstones& pack_deletions();
+  void leave_lease(std::string_view key);
+  std::size_t delete_among_others(const KeyRange& range, std::vector<Version>* existing);
   // The next change. `superseded`: what the key was before the operation.
   Change tombstone(std::string_view key, const std::optional<Version>& superseded);
   void add(Change change);
@@ -96,8 +105,8 @@ class State::Operation {
   void index_many();
 
   void read(std::span<const Revision> revisions, std::span<base::ReadResult> out) const;
-  // nullptr if the change is older than the running batch.
-  const base::SharedBytes* unpublished(Revision revision) const;
+  // nullopt if the change is older than the running batch.
+  std::optional<base::SharedBytes> unpublished(Revision revision) const;
   // For the answer only: empty, and answer_error() set, if they cannot be had.
   std::vector<base::SharedBytes> answer_with(std::span<const Version> versions);
   base::Result<std::vector<base::SharedBytes>, Errc> gather(std::span<const Version> versions);
@@ -107,6 +116,8 @@ class State::Operation {
   const std::int64_t main_;
   const ReadFunction read_;
   std::vector<Change> changes_;  // by sub revision
+  std::shared_ptr<base::Tombstones>
+      deleted_;  // instead, for deletes of many keys that are no txn's
   PackedRecords tombstones_;
   bool in_txn_ = false;      // more operations may follow: `overlay_` is kept
   Overlay overlay_;          // the newest change of each key in `changes_`

@@ -372,7 +372,7 @@ class Script {
     published_ = next;
     store_.append(*batch_);
     batch_.reset();
-    for (auto& event : state_->take_events().events) events_.push_back(std::move(event));
+    for (const auto& event : state_->take_events().events) events_.push_back(event);
   }
 
   std::string put(const Line& line, const std::string&) {

@@ -157,7 +157,7 @@ class State {
       compact_next_;              // key where index compaction goes on; nullopt: it is done
   base::Batch* batch_ = nullptr;  // from begin() to publish()
   const base::RevisionReader* reader_ = nullptr;
-  std::vector<Event> events_;  // since take_events()
+  base::ChangeList<Event> events_;  // since take_events()
   std::uint64_t undecided_ = 0;
   Stats stats_;
 };

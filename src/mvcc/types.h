@@ -55,12 +55,17 @@ struct Version {
 struct Event {
   base::Record record;               // the change; its key is record.key()
   std::optional<Revision> previous;  // the change it superseded, absent for a creation
+
+  static Event of(const base::Tombstones& tombstones, std::size_t i) {
+    return {.record = tombstones.record(i), .previous = tombstones.superseded(i)};
+  }
 };
+inline Revision revision_of(const Event& event) { return event.record.revision; }
 
 // Everything one applied batch did to keys, in ascending order of revision, and the compaction it
 // made.
 struct EventBatch {
-  std::vector<Event> events;
+  base::ChangeList<Event> events;
   std::int64_t revision = 0;           // current revision after the batch
   std::int64_t compact_revision = -1;  // after the batch
 };

@@ -42,7 +42,7 @@ class Hasher final : public base::RevisionHasher {
     }
     for (std::size_t i = 0; i < pending_marks_.size(); i++) {
       pending_marks_[i].each([&](std::size_t place) {
-        const base::Record& record = pending_[i]->records()[place];
+        const base::Record record = pending_[i]->records()[place];
         const auto crc = body_crc(record.revision, record.tombstone, record.encoded);
         join(sum, {crc, body_bytes(record.tombstone, record.encoded.size())});
       });
@@ -66,14 +66,13 @@ class Hasher final : public base::RevisionHasher {
   bool add_pending(Revision revision) {
     const auto it = std::lower_bound(
         pending_.begin(), pending_.end(), revision, [](const auto& batch, Revision wanted) {
-          return batch->records().empty() || batch->records().back().revision < wanted;
+          return batch->records().empty() || batch->records().newest() < wanted;
         });
     if (it == pending_.end()) return false;
     const auto& records = (*it)->records();
-    const base::Record* record = (*it)->find(revision);
-    if (record == nullptr) return false;
-    pending_marks_[static_cast<std::size_t>(it - pending_.begin())].set(
-        static_cast<std::size_t>(record - records.data()), records.size());
+    const auto place = records.find(revision);
+    if (!place) return false;
+    pending_marks_[static_cast<std::size_t>(it - pending_.begin())].set(*place, records.size());
     return true;
   }
 

@@ -19,12 +19,12 @@ constexpr std::uint64_t kGapBytesMax = 4 * 1024;     // read over rather than re
 constexpr std::uint64_t kPartBytesMax = 256 * 1024;  // of one read, unless one record is longer
 constexpr std::size_t kAhead = 8;                    // look-ups whose memory is fetched meanwhile
 
-const base::Record* find_pending(const Batches& pending, Revision revision) {
+std::optional<base::Record> find_pending(const Batches& pending, Revision revision) {
   const auto it = std::lower_bound(
       pending.begin(), pending.end(), revision, [](const auto& batch, Revision wanted) {
-        return batch->records().empty() || batch->records().back().revision < wanted;
+        return batch->records().empty() || batch->records().newest() < wanted;
       });
-  return it == pending.end() ? nullptr : (*it)->find(revision);
+  return it == pending.end() ? std::nullopt : (*it)->find(revision);
 }
 
 // One wanted record: where it lies, and where its answer goes.
@@ -145,8 +145,8 @@ const Segment* Reader::segment_of(Revision revision) const {
 
 // Where the record lies; nullopt if `out` has the answer already.
 std::optional<Wanted> Reader::locate(Revision revision, ReadResult& out) const {
-  if (const base::Record* record = find_pending(pending_, revision)) {
-    out = {.state = ReadResult::State::kBytes, .bytes = record->encoded};
+  if (auto record = find_pending(pending_, revision)) {
+    out = {.state = ReadResult::State::kBytes, .bytes = std::move(record->encoded)};
     return std::nullopt;
   }
   const SegmentTable& table = snapshot_->table();
@@ -310,11 +310,11 @@ void Scan::next_pending(std::size_t limit, std::vector<base::Record>& records) {
   next_ = std::max(next_,
                    Revision{reader_.snapshot().newest().main, reader_.snapshot().newest().sub + 1});
   for (const auto& batch : reader_.pending()) {
-    for (const base::Record& record : batch->records()) {
-      if (record.revision < next_) continue;
-      if (record.revision > last_ || records.size() == limit) return;
-      records.push_back(record);
-      next_ = {record.revision.main, record.revision.sub + 1};
+    const auto& all = batch->records();
+    for (std::size_t place = all.lower_bound(next_); place < all.size(); place++) {
+      if (all.revision(place) > last_ || records.size() == limit) return;
+      records.push_back(all[place]);
+      next_ = {records.back().revision.main, records.back().revision.sub + 1};
     }
   }
 }

@@ -25,7 +25,7 @@ Store::Impl::~Impl() = default;
 base::Result<> Store::Impl::append(const base::Batch& batch) {
   CHECK(loaded_ && !failed_);
   CHECK_GE(batch.applied_index(), applied_index_);
-  if (!batch.records().empty()) CHECK(newest_ < batch.records().front().revision);
+  if (!batch.records().empty()) CHECK(newest_ < batch.records().oldest());
   RETURN_IF_ERROR(remember(append_records(batch)));
   RETURN_IF_ERROR(remember(append_changes(batch)));
   applied_index_ = batch.applied_index();

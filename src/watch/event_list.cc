@@ -78,9 +78,15 @@ std::size_t Payload::first_from(std::int64_t revision) const {
   return static_cast<std::size_t>(it - pieces.begin());
 }
 
-void EventList::add(const mvcc::Event& event) {
+std::size_t EventList::add(const mvcc::Event& event) {
   const auto state = event.previous ? Previous::kUnknown : Previous::kNone;
   items_.push_back({.event = &event, .state = state, .previous = {}, .encoded = {}});
+  return items_.size() - 1;
+}
+
+std::size_t EventList::adopt(mvcc::Event event) {
+  adopted_.push_back(std::move(event));
+  return add(adopted_.back());
 }
 
 void EventList::add(const mvcc::Event& event, base::SharedBytes previous) {

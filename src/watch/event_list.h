@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -45,11 +46,16 @@ class EventList {
   // not in memory.
   enum class Previous : std::uint8_t { kUnknown, kKnown, kNone, kCold };
 
-  // `event` is borrowed and outlives the list.
-  void add(const mvcc::Event& event);
+  // `event` is borrowed and outlives the list. Its place.
+  std::size_t add(const mvcc::Event& event);
+  // `event` becomes the list's own.
+  std::size_t adopt(mvcc::Event event);
   // With the superseded value read already: empty for none.
   void add(const mvcc::Event& event, base::SharedBytes previous);
-  void clear() { items_.clear(); }
+  void clear() {
+    items_.clear();
+    adopted_.clear();
+  }
 
   std::size_t size() const { return items_.size(); }
   const mvcc::Event& event(std::size_t at) const { return *items_[at].event; }
@@ -81,6 +87,7 @@ class EventList {
   const base::SharedBytes& encoded(Item& item, bool previous);
 
   std::vector<Item> items_;
+  std::deque<mvcc::Event> adopted_;
 };
 
 // The event as one field `events` of a WatchResponse; `previous` is an encoded KeyValue or empty.

@@ -338,19 +338,20 @@ void Hub::deliver_batch(const mvcc::EventBatch& batch, const mvcc::View& publish
   std::size_t& at = batch_at_;
   EventList events;
   while (at < batch.events.size() && work_ < goal) {
-    const std::int64_t main = batch.events[at].record.revision.main;
-    events.clear();
-    for (; at < batch.events.size() && batch.events[at].record.revision.main == main; at++) {
-      events.add(batch.events[at]);
-    }
-    work_ += events.size();
-    stats_.pending -= events.size();
+    const std::size_t from = at;
+    const std::int64_t main = batch.events.revision(at).main;
+    at = batch.events.end_of_main(from);
+    work_ += at - from;
+    stats_.pending -= at - from;
     if (main <= revision_) continue;  // was not news when the hub began, or was caught up
-    deliver({.events = events,
-             .header_revision = main,
-             .reader = reader,
-             .compact_revision = published.compact_revision,
-             .targets = &Group::synced});
+    events.clear();
+    const Delivery delivery{.events = events,
+                            .header_revision = main,
+                            .reader = reader,
+                            .compact_revision = published.compact_revision,
+                            .targets = &Group::synced};
+    choose(batch.events, from, at, delivery);
+    deliver(delivery);
     reached(main);
   }
 }
@@ -372,14 +373,73 @@ void Hub::reached(std::int64_t revision) {
   }
 }
 
-void Hub::deliver(const Delivery& delivery) {
-  for (std::size_t i = 0; i < delivery.events.size(); i++) {
-    each_group(delivery.events.event(i).record.key(), [&](Group& group) {
-      if ((group.*delivery.targets).empty()) return;
-      if (group.chosen.empty()) touched_.push_back(&group);
-      group.chosen.push_back(i);
-    });
+// `add` adds the event of this key to the list, the first time that somebody wants it.
+template <class Add>
+void Hub::choose_one(std::string_view key, const Delivery& delivery, const Add& add) {
+  std::optional<std::size_t> place;
+  each_group(key, [&](Group& group) {
+    if ((group.*delivery.targets).empty()) return;
+    if (!place) place = add();
+    if (group.chosen.empty()) touched_.push_back(&group);
+    group.chosen.push_back(*place);
+  });
+}
+
+void Hub::choose(const base::ChangeList<mvcc::Event>& events, std::size_t from, std::size_t to,
+                 const Delivery& delivery) {
+  while (from < to) {
+    const auto part = events.part(from);
+    const std::size_t count = std::min(part.size(), to - from);
+    from += count;
+    if (part.packed != nullptr) {
+      choose_packed(*part.packed, part.from, part.from + count, delivery);
+      continue;
+    }
+    for (const mvcc::Event& event : part.alone.first(count)) {
+      choose_one(event.record.key(), delivery, [&] { return delivery.events.add(event); });
+    }
   }
+}
+
+void Hub::choose_packed(const base::Tombstones& deleted, std::size_t from, std::size_t to,
+                        const Delivery& delivery) {
+  for (const auto& [begin, end] : wanted_of(deleted, from, to)) {
+    for (std::size_t i = begin; i < end; i++) {
+      choose_one(deleted.key(i), delivery,
+                 [&] { return delivery.events.adopt(mvcc::Event::of(deleted, i)); });
+    }
+  }
+}
+
+// Where the ranges of groups touch what was deleted, ascending and apart. Keys that nobody watches
+// are not even looked at.
+std::vector<Hub::Stretch> Hub::wanted_of(const base::Tombstones& deleted, std::size_t from,
+                                         std::size_t to) const {
+  if (singles_.size() + ranges_.size() > (to - from) / 8) return {{from, to}};
+  std::vector<Stretch> found;
+  const auto add = [&](const std::unique_ptr<Group>& group) {
+    const mvcc::KeyRange range = group->range.borrow();
+    const std::size_t begin = std::max(from, deleted.lower_bound(range.key));
+    const std::size_t end = range.single ? begin + 1
+                            : range.open ? to
+                                         : deleted.lower_bound(range.end);
+    if (begin < std::min(end, to)) found.emplace_back(begin, std::min(end, to));
+  };
+  for (const auto& [key, group] : singles_) add(group);
+  ranges_.each(add);
+  std::ranges::sort(found);
+  std::vector<Stretch> apart;
+  for (const Stretch& next : found) {
+    if (apart.empty() || apart.back().second < next.first) {
+      apart.push_back(next);
+    } else {
+      apart.back().second = std::max(apart.back().second, next.second);
+    }
+  }
+  return apart;
+}
+
+void Hub::deliver(const Delivery& delivery) {
   for (Group* group : touched_) {
     deliver(*group, delivery);
     group->chosen.clear();
@@ -522,7 +582,11 @@ void Hub::end_round(base::Result<CaughtUp, mvcc::Errc> slice, const mvcc::View& 
                 .reader = reader,
                 .compact_revision = published.compact_revision,
                 .targets = &Group::members},
-               slice->through);
+               slice->through, [&](const Delivery& delivery) {
+                 for (std::size_t i = 0; i < events.size(); i++) {
+                   choose_one(events.event(i).record.key(), delivery, [i] { return i; });
+                 }
+               });
   if (slice->through == round.revision) join_from_kept(members, round, published, reader);
 }
 
@@ -543,14 +607,16 @@ void Hub::could_not_read(const std::vector<Watcher*>& members, const mvcc::View&
 }
 
 // Tells the unsynced among `members`, and moves them on beyond `through`.
+template <class Choose>
 void Hub::tell_members(const std::vector<Watcher*>& members, const Delivery& delivery,
-                       std::int64_t through) {
+                       std::int64_t through, const Choose& choose) {
   const auto behind = [&](const Watcher* member) {
     return member->state == Watcher::State::kUnsynced && member->next <= through;
   };
   std::vector<Watcher*> told;
   std::copy_if(members.begin(), members.end(), std::back_inserter(told), behind);
   for (Watcher* member : told) member->group.members.push_back(member);
+  choose(delivery);
   deliver(delivery);
   for (Watcher* member : told) {
     member->group.members.clear();
@@ -578,26 +644,31 @@ void Hub::join_from_kept(const std::vector<Watcher*>& members, const Round& roun
   std::vector<Watcher*> joining;
   std::copy_if(members.begin(), members.end(), std::back_inserter(joining), waits);
   if (joining.empty()) return;
-  EventList events;
+  const auto first = [&](const mvcc::EventBatch& batch) {
+    return batch.events.lower_bound({round.revision + 1, 0});
+  };
+  const auto last = [&](const mvcc::EventBatch& batch) {
+    return batch.events.lower_bound({revision_ + 1, 0});
+  };
   std::size_t revisions = 0;
-  std::int64_t before = 0;
   for (const auto& batch : round.kept) {
-    for (const mvcc::Event& event : batch->events) {
-      const std::int64_t main = event.record.revision.main;
-      if (main <= round.revision || main > revision_) continue;
-      revisions += main != before ? 1 : 0;
-      before = main;
-      events.add(event);
+    for (std::size_t at = first(*batch); at < last(*batch); revisions++) {
+      at = batch->events.end_of_main(at);
     }
   }
   if (revisions > options_.slice.revisions) return;  // another round then
+  EventList events;
   tell_members(joining,
                {.events = events,
                 .header_revision = revision_,
                 .reader = reader,
                 .compact_revision = published.compact_revision,
                 .targets = &Group::members},
-               revision_);
+               revision_, [&](const Delivery& delivery) {
+                 for (const auto& batch : round.kept) {
+                   choose(batch->events, first(*batch), last(*batch), delivery);
+                 }
+               });
 }
 
 // --- progress

@@ -167,6 +167,17 @@ class Hub {
   void deliver_batch(const mvcc::EventBatch& batch, const mvcc::View& published,
                      const base::RevisionReader& reader, std::uint64_t goal);
   void keep_for_round(std::shared_ptr<const mvcc::EventBatch> batch);
+  // Adds the events of these places that somebody wants to the delivery, for their groups.
+  void choose(const base::ChangeList<mvcc::Event>& events, std::size_t from, std::size_t to,
+              const Delivery& delivery);
+  void choose_packed(const base::Tombstones& deleted, std::size_t from, std::size_t to,
+                     const Delivery& delivery);
+  using Stretch = std::pair<std::size_t, std::size_t>;
+  std::vector<Stretch> wanted_of(const base::Tombstones& deleted, std::size_t from,
+                                 std::size_t to) const;
+  template <class Add>
+  void choose_one(std::string_view key, const Delivery& delivery, const Add& add);
+  // Tells the groups of the events chosen for them.
   void deliver(const Delivery& delivery);
   void deliver(Group& group, const Delivery& delivery);
   bool send(Watcher& watcher, const Payload& payload, std::int64_t header_revision);
@@ -185,8 +196,10 @@ class Hub {
 
   std::vector<Watcher*> take_members();
   void could_not_read(const std::vector<Watcher*>& members, const mvcc::View& published);
+  // `choose` has the events chosen.
+  template <class Choose>
   void tell_members(const std::vector<Watcher*>& members, const Delivery& delivery,
-                    std::int64_t through);
+                    std::int64_t through, const Choose& choose);
   void advance(Watcher& watcher, std::int64_t through);
   void join_from_kept(const std::vector<Watcher*>& members, const Round& round,
                       const mvcc::View& published, const base::RevisionReader& reader);

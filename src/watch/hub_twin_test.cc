@@ -145,7 +145,8 @@ class CheckedStream final : public Outlet {
 
 class Twin {
  public:
-  explicit Twin(std::uint64_t seed) : random_(seed), world_(options(random_)) {}
+  explicit Twin(std::uint64_t seed, bool many_keys = false)
+      : many_keys_(many_keys), random_(seed), world_(options(random_)) {}
   ~Twin() {
     for (auto& stream : streams_) world_.hub.close(*stream->stream);
   }
@@ -173,6 +174,7 @@ class Twin {
   }
 
   std::string key() {
+    if (many_keys_) return fmt::format("k{:03}", random_.below(400));
     static const std::vector<std::string> kKeys = {"a", "b", "ba", "bb", "c", "d", "e", "f"};
     return kKeys[random_.below(kKeys.size())];
   }
@@ -225,6 +227,9 @@ class Twin {
 
   void write() {
     if (random_.one_in(4)) world_.begin_batch();
+    if (many_keys_ && random_.one_in(6)) {
+      for (std::uint64_t more = random_.below(300); more > 0; more--) world_.put(key(), value());
+    }
     switch (random_.below(8)) {
       case 0:
         world_.erase(key(), end());
@@ -254,7 +259,7 @@ class Twin {
 
   void create() {
     CheckedStream* stream = any_stream();
-    if (stream == nullptr || stream->watchers.size() > 12) return;
+    if (stream == nullptr || stream->watchers.size() > (many_keys_ ? 2 : 12)) return;
     CreateRequest request{.key = random_.one_in(9) ? "" : key(),
                           .range_end = end(),
                           .id = random_.one_in(3) ? static_cast<WatchId>(random_.below(6)) : 0,
@@ -357,6 +362,7 @@ class Twin {
     }
   }
 
+  const bool many_keys_;  // ... and few watchers, so that much is deleted that nobody watches
   base::Random random_;
   World world_;
   std::vector<std::unique_ptr<CheckedStream>> streams_;
@@ -370,6 +376,15 @@ TEST_P(HubTwin, TellsWhatTheModelTells) {
     SCOPED_TRACE(testing::Message() << "seed " << GetParam() * 1000 + i);
     Twin twin(GetParam() * 1000 + i);
     twin.run(2000);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(HubTwinOfManyKeys, TellsWhatTheModelTells) {
+  for (std::uint64_t seed = 1; seed <= 10; seed++) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Twin twin(seed, true);
+    twin.run(400);
     if (HasFailure()) return;
   }
 }

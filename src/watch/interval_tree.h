@@ -67,6 +67,12 @@ class IntervalTree {
     stab(root_.get(), key, found);
   }
 
+  // Calls `found` with each value, in ascending order of ranges.
+  template <class F>
+  void each(F&& found) const {
+    each(root_.get(), found);
+  }
+
   std::size_t size() const { return size_; }
 
   // T1 to T3, for tests.
@@ -180,6 +186,14 @@ class IntervalTree {
       if (node->stop().is_after(key)) found(node->value);
       node = node->right.get();
     }
+  }
+
+  template <class F>
+  static void each(const Node* node, F& found) {
+    if (node == nullptr) return;
+    each(node->left.get(), found);
+    found(node->value);
+    each(node->right.get(), found);
   }
 
   // The number of nodes; `low` and `high` are its neighbours in order, exclusive.
