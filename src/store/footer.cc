@@ -81,6 +81,12 @@ base::Result<bool> MemoryKeys::next() {
 
 FooterBuilder::FooterBuilder(Config config) : config_(config), array_(config.limits) {}
 
+void FooterBuilder::make_room(std::size_t records) {
+  array_.make_room(records);
+  hash_rows_.reserve(records * kHashRowBytes);
+  keys_.make_room(records);
+}
+
 void FooterBuilder::add(Place place, std::uint32_t crc, bool tombstone, std::string_view payload) {
   const auto ordinal = static_cast<std::uint32_t>(array_.size());
   const auto length = static_cast<std::uint32_t>(payload.size());

@@ -53,6 +53,7 @@ class KeySource {
 // call takes long, which are merged as they are read.
 class MemoryKeys final : public KeySource {
  public:
+  void make_room(std::size_t rows) { rows_.reserve(rows); }
   // Rows must come in ascending order of ordinal. The key is copied.
   void add(const KeyRow& row);
   // Forgets rows from this ordinal on.
@@ -89,6 +90,8 @@ class FooterBuilder {
   };
   explicit FooterBuilder(Config config);
 
+  // For so many records: a segment may have millions, and what grows is copied while it does.
+  void make_room(std::size_t records);
   // Records in order, each with its place; the payload may be anything that a Batch took.
   void add(Place place, std::uint32_t body_crc, bool tombstone, std::string_view payload);
   std::size_t records() const { return array_.size(); }

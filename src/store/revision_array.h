@@ -39,6 +39,7 @@ class RevisionArray {
   class Builder {
    public:
     explicit Builder(Limits limits) : limits_(limits) {}
+    void make_room(std::size_t places) { places_.reserve(places); }
     void add(Place place);
     std::size_t size() const { return places_.size(); }
     const Place& operator[](std::size_t ordinal) const { return places_[ordinal]; }

@@ -7,7 +7,9 @@ Sealing::Sealing(Store::Impl& store, std::size_t row)
       row_(row),
       footer_(store.footer_config(store.rows_[row].saved.id)),
       output_(store.volume_, store.rows_[row].segment->shared_file(), store.rows_[row].seal_end,
-              store.options_.push_out_bytes) {}
+              store.options_.push_out_bytes) {
+  footer_.make_room(store.rows_[row].segment->records());
+}
 
 base::Result<Slice> Sealing::step() {
   if (next_ < store_.rows_[row_].segment->records()) return read_records();
