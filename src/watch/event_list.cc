@@ -12,64 +12,76 @@ constexpr std::uint32_t kEventsField = 11;
 // Of an Event: type (1), kv (2), prev_kv (3).
 constexpr std::uint64_t kDelete = 1;
 
-// Writes into a buffer of exactly the right size.
+// Writes to where there is room enough.
 class Writer {
  public:
-  explicit Writer(std::size_t bytes)
-      : owner_(std::make_shared_for_overwrite<char[]>(bytes)), at_(owner_.get()), size_(bytes) {}
+  explicit Writer(char* at) : at_(at) {}
 
-  void varint(std::uint64_t value) {
-    for (; value >= 0x80; value >>= 7) *at_++ = static_cast<char>(value | 0x80);
-    *at_++ = static_cast<char>(value);
-  }
-  void bytes(std::string_view text) {
-    std::memcpy(at_, text.data(), text.size());
-    at_ += text.size();
-  }
+  void varint(std::uint64_t value) { at_ = base::put_varint_at(at_, value); }
   void message(std::uint32_t field, std::string_view body) {
+    head(field, body.size());
+    std::memcpy(at_, body.data(), body.size());
+    at_ += body.size();
+  }
+  void head(std::uint32_t field, std::size_t body_bytes) {
     varint(base::bytes_tag(field));
-    varint(body.size());
-    bytes(body);
+    varint(body_bytes);
   }
-  base::SharedBytes take() {
-    CHECK_EQ(static_cast<std::size_t>(at_ - owner_.get()), size_);
-    const std::string_view view(owner_.get(), size_);
-    return base::SharedBytes(std::move(owner_), view);
-  }
+  char* at() const { return at_; }
 
  private:
-  std::shared_ptr<char[]> owner_;
   char* at_;
-  const std::size_t size_;
 };
 
 // A deletion's KeyValue holds the key and the revision of the deletion. api.md 3.4
-std::string deleted_kv(const base::Record& record) {
-  std::string kv;
-  base::put_bytes_field(kv, 1, record.key());
-  base::put_varint_field(kv, 3, static_cast<std::uint64_t>(record.revision.main));
-  return kv;
+std::size_t deleted_kv_bytes(std::string_view key, std::int64_t main) {
+  return base::bytes_field_size(1, key.size()) +
+         base::varint_field_size(3, static_cast<std::uint64_t>(main));
+}
+
+// Of what is within the field `events`.
+std::size_t body_bytes(const mvcc::Event& event, std::string_view previous) {
+  const base::Record& record = event.record;
+  const std::size_t kv = record.tombstone ? deleted_kv_bytes(record.key(), record.revision.main)
+                                          : record.encoded.size();
+  return base::varint_field_size(1, record.tombstone ? kDelete : 0) +
+         base::message_field_size(2, kv) +
+         (previous.empty() ? 0 : base::message_field_size(3, previous.size()));
+}
+
+std::size_t event_bytes(const mvcc::Event& event, std::string_view previous) {
+  return base::message_field_size(kEventsField, body_bytes(event, previous));
+}
+
+// event_bytes() from `at` on; what comes behind them.
+char* write_event(char* at, const mvcc::Event& event, std::string_view previous) {
+  const base::Record& record = event.record;
+  Writer out(at);
+  out.head(kEventsField, body_bytes(event, previous));
+  if (record.tombstone) {
+    const std::string_view key = record.key();
+    out.varint(base::varint_tag(1));
+    out.varint(kDelete);
+    out.head(2, deleted_kv_bytes(key, record.revision.main));
+    if (!key.empty()) out.message(1, key);
+    out.varint(base::varint_tag(3));
+    out.varint(static_cast<std::uint64_t>(record.revision.main));
+  } else {
+    out.message(2, record.encoded.view());
+  }
+  if (!previous.empty()) out.message(3, previous);
+  return out.at();
 }
 
 }  // namespace
 
 base::SharedBytes encode_event(const mvcc::Event& event, std::string_view previous) {
-  const bool deleted = event.record.tombstone;
-  const std::string rebuilt = deleted ? deleted_kv(event.record) : std::string();
-  const std::string_view kv = deleted ? std::string_view(rebuilt) : event.record.encoded.view();
-  std::size_t body =
-      base::varint_field_size(1, deleted ? kDelete : 0) + base::message_field_size(2, kv.size());
-  if (!previous.empty()) body += base::message_field_size(3, previous.size());
-  Writer out(base::message_field_size(kEventsField, body));
-  out.varint(base::bytes_tag(kEventsField));
-  out.varint(body);
-  if (deleted) {
-    out.varint(base::varint_tag(1));
-    out.varint(kDelete);
-  }
-  out.message(2, kv);
-  if (!previous.empty()) out.message(3, previous);
-  return out.take();
+  const std::size_t bytes = event_bytes(event, previous);
+  auto owner = std::make_shared_for_overwrite<char[]>(bytes);
+  const std::string_view view(owner.get(), bytes);
+  CHECK_EQ(write_event(owner.get(), event, previous) - owner.get(),
+           static_cast<std::ptrdiff_t>(bytes));
+  return base::SharedBytes(std::move(owner), view);
 }
 
 std::size_t Payload::first_from(std::int64_t revision) const {
@@ -135,36 +147,49 @@ bool EventList::find_previous(std::span<const std::size_t> chosen,
   return !cold;
 }
 
+std::string_view EventList::previous_of(const Item& item, bool previous) {
+  return previous && item.state == Previous::kKnown ? item.previous.view() : std::string_view();
+}
+
 const base::SharedBytes& EventList::encoded(Item& item, bool previous) {
-  const bool has_previous = previous && item.state == Previous::kKnown;
-  base::SharedBytes& bytes = item.encoded[has_previous ? 1 : 0];
-  if (bytes.empty()) {
-    bytes = encode_event(*item.event, has_previous ? item.previous.view() : std::string_view());
-  }
+  const std::string_view superseded = previous_of(item, previous);
+  base::SharedBytes& bytes = item.encoded[superseded.empty() ? 0 : 1];
+  if (bytes.empty()) bytes = encode_event(*item.event, superseded);
   return bytes;
 }
 
 Payload EventList::payload(std::span<const std::size_t> chosen, Filter filter, bool previous) {
   Payload out;
-  std::vector<const base::SharedBytes*> parts;
-  std::size_t bytes = 0;
+  std::vector<Item*> parts;
   for (const std::size_t at : chosen) {
     Item& item = items_[at];
     if (!filter.passes(*item.event)) continue;
     CHECK(!previous || item.state == Previous::kKnown || item.state == Previous::kNone);
-    parts.push_back(&encoded(item, previous));
-    bytes += parts.back()->size();
-    out.pieces.push_back({.revision = revision(at), .end = bytes});
+    parts.push_back(&item);
   }
+  out.pieces.reserve(parts.size());
   if (parts.size() == 1) {
-    out.bytes = *parts.front();
+    out.bytes = encoded(*parts.front(), previous);
+    out.pieces.push_back(
+        {.revision = parts.front()->event->record.revision.main, .end = out.bytes.size()});
   } else if (!parts.empty()) {
-    std::string all;
-    all.reserve(bytes);
-    for (const auto* part : parts) all.append(part->view());
-    out.bytes = base::SharedBytes(std::move(all));
+    write_together(parts, previous, out);
   }
   return out;
+}
+
+void EventList::write_together(std::span<Item* const> parts, bool previous, Payload& out) {
+  std::size_t bytes = 0;
+  for (const Item* part : parts) {
+    bytes += event_bytes(*part->event, previous_of(*part, previous));
+    out.pieces.push_back({.revision = part->event->record.revision.main, .end = bytes});
+  }
+  auto owner = std::make_shared_for_overwrite<char[]>(bytes);
+  const std::string_view view(owner.get(), bytes);
+  char* to = owner.get();
+  for (const Item* part : parts) to = write_event(to, *part->event, previous_of(*part, previous));
+  CHECK_EQ(to - owner.get(), static_cast<std::ptrdiff_t>(bytes));
+  out.bytes = base::SharedBytes(std::move(owner), view);
 }
 
 }  // namespace keelson::watch

@@ -1,5 +1,6 @@
-// EventList: events on their way to watchers, each turned into bytes at most once per kind and
-// shared by all who get it.
+// EventList: events on their way to watchers. One that goes alone is turned into bytes once per
+// kind, shared by all who get it; several together are written behind each other, once for each
+// Payload.
 //
 // There are two kinds: with the value an event superseded, for watchers with prev_kv, and without.
 // A Payload is what the watchers of one key range get of a list: chosen events, one after the
@@ -84,7 +85,10 @@ class EventList {
     base::SharedBytes previous;
     base::SharedBytes encoded[2];  // by kind: without, with the superseded value
   };
+  // Empty: none, or not wanted.
+  static std::string_view previous_of(const Item& item, bool previous);
   const base::SharedBytes& encoded(Item& item, bool previous);
+  static void write_together(std::span<Item* const> parts, bool previous, Payload& out);
 
   std::vector<Item> items_;
   std::deque<mvcc::Event> adopted_;
