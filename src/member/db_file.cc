@@ -11,9 +11,10 @@
 namespace keelson::member {
 namespace {
 
-constexpr std::size_t kKeysPerSlice = 20'000;
-constexpr std::size_t kLeasesPerSlice = 20'000;
-constexpr std::size_t kSizesPerSlice = 100'000;
+// Each some 150 us of work: whoever wakes on the core meanwhile waits for its end.
+constexpr std::size_t kKeysPerSlice = 1000;
+constexpr std::size_t kLeasesPerSlice = 1000;
+constexpr std::size_t kSizesPerSlice = 5000;
 // Of records that are read at once.
 constexpr std::size_t kRecordsPerRead = 1024;
 constexpr std::uint64_t kNoBytesMax = ~std::uint64_t{0};

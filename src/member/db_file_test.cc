@@ -253,6 +253,21 @@ TEST_F(DbFileTest, NeedsItsViewOnlyUntilAllIsMarked) {
   EXPECT_TRUE(watched.expired());
 }
 
+// Else whoever wakes on the core meanwhile waits for milliseconds.
+TEST_F(DbFileTest, PlansInShortSlices) {
+  for (int i = 0; i < 25; i++) {
+    etcdserverpb::TxnRequest request;
+    for (int j = 0; j < 100; j++) {
+      request.add_success()->mutable_request_put()->set_key(fmt::format("k{}", i * 100 + j));
+    }
+    propose(6, request);
+  }
+  const auto file = capture();
+  int slices = 0;
+  for (; !file->is_marked(); slices++) ASSERT_TRUE(file->plan().ok());
+  EXPECT_GE(slices, 3) << "a thousand keys at most in each";
+}
+
 // From a leader's hands into a follower's, as peer/ carries it.
 class DbTransferTest : public DbFileTest {
  protected:

@@ -15,8 +15,10 @@ namespace {
 
 using base::fail;
 
-constexpr std::size_t kRecordsPerSlice = 2000;
-constexpr std::size_t kBytesPerSlice = 256 * 1024;
+// Some 100 us of work: whoever wakes on the core meanwhile may have to wait for its end.
+constexpr std::size_t kRecordsPerSlice = 200;
+constexpr std::size_t kBytesPerSlice = 16 * 1024;
+constexpr std::size_t kSealBytesPerSlice = 64 * 1024;
 constexpr std::string_view kStagedPrefix = "store.";
 
 std::string import_path(const Paths& paths) { return env::join_path(paths.member, "store.import"); }
@@ -153,6 +155,8 @@ base::Error StoreImport::wrong(std::string_view expected) const {
 
 base::Result<StoreImport::Step> StoreImport::step() {
   if (!database_) return open_database();
+  if (is_storing_) return store_some();
+  if (small_ == nullptr) return take_its_place();
   if (!store_) return content_ ? take_place() : seek_place();
   if (content_) return bucket_ ? take_changes() : take_records();
   return next_bucket();
@@ -210,8 +214,10 @@ base::Result<> StoreImport::open_store() {
   store::Options options = options_;
   options.checkpoint_bytes = std::max(options.checkpoint_bytes, options.segment_bytes);
   options.checkpoint_interval = base::Duration::max() / 2;
+  options.collection_slice_bytes = std::min(options.collection_slice_bytes, kSealBytesPerSlice);
   ASSIGN_OR_RETURN(auto opened, store::Store::open(files_, import_path(paths_), options));
   store_ = std::move(opened.store);
+  is_storing_ = true;
   return store_->load([](std::string_view, std::span<const store::LiveRevision>) {});
 }
 
@@ -280,22 +286,24 @@ base::Result<> StoreImport::append(std::shared_ptr<base::Batch> batch) {
     return fail(wrong("records of ascending revisions"));
   }
   RETURN_IF_ERROR(store_->append(std::move(batch)));
-  if (store_->checkpoint_due(now_)) {
-    RETURN_IF_ERROR(store_->checkpoint(now_, options_.wall_now));
-  }
-  return work();
+  return store_->checkpoint_due(now_) ? checkpoint() : base::Result<>();
 }
 
-// All that the store would do in the background: footers of what has ended.
-base::Result<> StoreImport::work() {
-  for (;;) {
-    ASSIGN_OR_RETURN(store::Step step, store_->step(now_, options_.wall_now));
-    while (step.wait) {
-      ASSIGN_OR_RETURN(step, store_->waited(step.wait(), now_));
-    }
-    if (!step.again) return {};
-    now_ = std::max(now_, *step.again);
+base::Result<> StoreImport::checkpoint() {
+  RETURN_IF_ERROR(store_->checkpoint(now_, options_.wall_now));
+  is_storing_ = true;  // it may have ended a segment
+  return {};
+}
+
+// A step of what the store would do in the background: footers of what has ended.
+base::Result<StoreImport::Step> StoreImport::store_some() {
+  ASSIGN_OR_RETURN(store::Step step, store_->step(now_, options_.wall_now));
+  if (step.wait) {
+    ASSIGN_OR_RETURN(step, store_->waited(step.wait(), now_));
   }
+  is_storing_ = step.again.has_value();
+  if (is_storing_) now_ = std::max(now_, *step.again);
+  return Step::kMore;
 }
 
 // A walk may have come to its end before the file has, which must be whole even so (S4).
@@ -303,9 +311,12 @@ base::Result<StoreImport::Step> StoreImport::complete() {
   if (!has_keys_) return fail(wrong("a bucket `key`"));
   if (!source_->is_whole()) return Step::kLater;
   RETURN_IF_ERROR(database_->check_length());
-  RETURN_IF_ERROR(append(std::move(small_)));
-  RETURN_IF_ERROR(store_->checkpoint(now_, options_.wall_now));
-  RETURN_IF_ERROR(work());
+  RETURN_IF_ERROR(append(std::exchange(small_, nullptr)));
+  RETURN_IF_ERROR(checkpoint());
+  return Step::kMore;
+}
+
+base::Result<StoreImport::Step> StoreImport::take_its_place() {
   store_.reset();
   const std::string staged = staged_path(paths_, index_);
   RETURN_IF_ERROR(files_.remove_all(staged));

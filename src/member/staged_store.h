@@ -37,7 +37,9 @@ std::string staged_path(const Paths& paths, raft::Index index);
 
 // Makes a staged store of a db file, a slice at a time, while the file comes or afterwards.
 //
-//   Opening --the metas--> Seeking --consistent_index--> Reading --the last bucket--> done
+//   Opening --the metas--> Seeking --consistent_index--> Reading --the last bucket--> Placing
+//
+// Where a segment has ended it is Storing for some steps, until that has its footer.
 //
 // A page that has not come yet holds the walk up where it is, and no thread: step() says kLater.
 class StoreImport {
@@ -67,7 +69,8 @@ class StoreImport {
     kLater,  // not before more has come, or its end
     kDone,   // the staged store is in its place
   };
-  // Some hundred KB. An error says what in the file is not as it must be, or what the disk refused.
+  // Some 16 KB of a file, or a step of the store's. An error says what in the file is not as it
+  // must be, or what the disk refused.
   base::Result<Step> step();
 
  private:
@@ -81,8 +84,10 @@ class StoreImport {
   base::Result<Step> take_records();
   base::Result<Step> take_changes();
   base::Result<> append(std::shared_ptr<base::Batch> batch);
-  base::Result<> work();
+  base::Result<> checkpoint();
+  base::Result<Step> store_some();
   base::Result<Step> complete();
+  base::Result<Step> take_its_place();
   base::Error wrong(std::string_view expected) const;
 
   env::FileSystem& files_;
@@ -101,7 +106,8 @@ class StoreImport {
 
   std::unique_ptr<store::Store> store_;
   base::TimePoint now_{};               // its time: nothing here waits for a pace
-  std::shared_ptr<base::Batch> small_;  // the small buckets
+  bool is_storing_ = false;             // it may have background work
+  std::shared_ptr<base::Batch> small_;  // the small buckets; null once all is appended
   std::optional<bolt::Cursor> buckets_;
   // Of the bucket that is being read, and which that is: nullopt for `key`.
   std::optional<bolt::Cursor> content_;

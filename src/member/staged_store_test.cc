@@ -181,6 +181,30 @@ TEST_F(StagedStoreTest, HasWhatTheFileHas) {
   EXPECT_EQ(opened.store->buckets().find(base::Bucket::kMeta, "consistent_index"), nullptr);
 }
 
+// A thread that wakes on the core of an import waits for the end of what it does at once.
+TEST_F(StagedStoreTest, NoStepIsLong) {
+  for (int i = 1000; i < 9000; i++) put(content_, "k" + std::to_string(i), i, 1000);
+  const Paths paths = Paths::of(config());
+  const std::string path = env::join_path(paths.snap, "file");
+  ASSERT_TRUE(disk_.make_directories(paths.snap).ok());
+  ASSERT_TRUE(env::write_file(disk_, path, db_file(content_)).ok());
+  store::Options options = config().store;
+  options.segment_bytes = std::uint64_t{3} << 20;
+  auto import = StoreImport::begin(disk_, paths, path, kIndex, options).value();
+  std::uint64_t moved = 0, most = 0;
+  disk_.on_operation([&](const Disk::Step& step) {
+    moved += step.bytes;
+    return 0;
+  });
+  for (auto step = StoreImport::Step::kMore; step != StoreImport::Step::kDone;) {
+    moved = 0;
+    step = import->step().value();
+    most = std::max(most, moved);
+  }
+  // A chunk of a footer is the most; to seal a segment at once is some megabytes.
+  EXPECT_LE(most, options.push_out_bytes + 64 * 1024);
+}
+
 // What etcdutl's --bump-revision leaves.
 TEST_F(StagedStoreTest, TakesARecordThatOnlyLiftsTheRevision) {
   content_["key"][base::revision_key({1'000'000, 0})] = "";

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include <atomic>
 #include <csignal>
@@ -430,6 +431,32 @@ TEST(RuntimeTest, AThreadOfBackgroundLanesAloneYields) {
   EXPECT_EQ(nice_of("io"), own);
   EXPECT_EQ(nice_of("store"), own);
   EXPECT_EQ(nice_of("worker"), std::min(own + 5, 19));
+}
+
+// Whoever wakes on its core need not wait for milliseconds.
+TEST(RuntimeTest, AThreadOfBackgroundLanesAloneHasAShortSlice) {
+  Runtime runtime(
+      {{.lane = "io", .thread = "io"}, {.lane = "worker", .thread = "worker", .background = true}});
+  runtime.start();
+  // As linux/sched/types.h has it.
+  struct Attributes {
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t runtime, deadline, period;
+  };
+  const auto slice_of = [&](std::string_view lane) {
+    Attributes attributes{};
+    run_in(runtime.lane(lane), [&] {
+      EXPECT_EQ(::syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0), 0);
+    });
+    return attributes.runtime;
+  };
+  const std::uint64_t usual = slice_of("io");
+  if (usual == 0) GTEST_SKIP() << "this kernel has one slice for all";
+  EXPECT_GT(usual, 100'000u);
+  EXPECT_EQ(slice_of("worker"), 100'000u);
 }
 
 TEST(RuntimeTest, JobsPostedBeforeStartWaitForIt) {

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -50,12 +51,31 @@ void rest_a_moment() {
 #endif
 }
 
-// Of the calling thread. Where that is refused, it is as important as any other.
+// As the kernel has it (linux/sched/types.h), which the C library does not declare.
+struct SchedulingAttributes {
+  std::uint32_t size = sizeof(SchedulingAttributes);
+  std::uint32_t policy = SCHED_OTHER;
+  std::uint64_t flags = 0;
+  std::int32_t nice = 0;
+  std::uint32_t priority = 0;
+  std::uint64_t runtime = 0;  // Linux 6.12 and later: the slice, in ns
+  std::uint64_t deadline = 0;
+  std::uint64_t period = 0;
+};
+
+// Of the calling thread. Where that is refused, it is as important as any other. The slice is what
+// it may go on for when another has woken on its core, whatever its niceness.
 void yield_to_others() {
   errno = 0;
   const auto thread = static_cast<id_t>(::gettid());
   const int nice = ::getpriority(PRIO_PROCESS, thread);
-  if (errno == 0) MAYBE(::setpriority(PRIO_PROCESS, thread, nice + kBackgroundNice) == 0);
+  if (errno != 0 || ::setpriority(PRIO_PROCESS, thread, nice + kBackgroundNice) != 0) return;
+  SchedulingAttributes attributes;
+  if (::syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0) return;
+  if (attributes.policy != SCHED_OTHER) return;
+  attributes.runtime =
+      static_cast<std::uint64_t>(std::chrono::nanoseconds(kBackgroundBurst).count());
+  MAYBE(::syscall(SYS_sched_setattr, 0, &attributes, 0) == 0);
 }
 
 [[noreturn]] void die(const std::string& thread, const char* what) {
