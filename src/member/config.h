@@ -105,7 +105,7 @@ struct Config {
   std::uint64_t wal_segment_bytes = wal::kSegmentBytes;
   // A snapshot of the log is due after snapshot_count entries, or so many bytes of them: a start
   // reads what follows the newest one, however large entries are.
-  std::uint64_t snapshot_log_bytes = wal::kSegmentBytes;
+  std::uint64_t snapshot_log_bytes = 16 << 20;
   base::Duration purge_interval = base::Seconds(30);
   BrokenRules broken;
 
