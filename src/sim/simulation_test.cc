@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
 #include <set>
 #include <string>
 
@@ -38,19 +37,17 @@ TEST(Simulation, ARunHasCrashesAndEveryCallIsAccountedFor) {
   EXPECT_GT(unknown, 0u);
 }
 
-// What the workload has and does not come by at every seed.
+// What the workload has and does not come by at every seed; the rarest at one in fifty.
 TEST(Simulation, WhatIsRareIsMet) {
-  std::map<std::string, std::uint64_t> seen;
-  for (std::uint64_t seed = 1; seed <= 40; seed++) {
-    for (const auto& [what, times] : Simulation({.seed = seed}).run().calls.seen) {
-      seen[what] += times;
-    }
+  std::set<std::string> left{
+      "a RangeStream",       "a txn inside a txn", "no space",
+      "an alarm disarmed",   "a held View ended",  "a request too large",
+      "a fragment",          "progress",           "a lease taken from a key by a delete",
+      "an error of the disk"};
+  for (std::uint64_t seed = 1; !left.empty() && seed <= 300; seed++) {
+    for (const auto& [what, times] : Simulation({.seed = seed}).run().calls.seen) left.erase(what);
   }
-  for (const char* what : {"a RangeStream", "a txn inside a txn", "no space", "an alarm disarmed",
-                           "a held View ended", "a request too large", "a fragment", "progress",
-                           "a lease taken from a key by a delete", "an error of the disk"}) {
-    EXPECT_GT(seen[what], 0u) << what;
-  }
+  EXPECT_TRUE(left.empty()) << *left.begin();
 }
 
 // What simulation found: each seed failed before its fix (docs/bugs.md).
