@@ -82,16 +82,7 @@ Record Tombstones::record(std::size_t i) const {
 }
 
 std::size_t Tombstones::lower_bound(std::string_view wanted) const {
-  std::size_t low = 0, high = size_;
-  while (low < high) {
-    const std::size_t middle = (low + high) / 2;
-    if (key(middle) < wanted) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
+  return partition_place(std::size_t{0}, size_, [&](std::size_t i) { return key(i) < wanted; });
 }
 
 }  // namespace keelson::base

@@ -19,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/revision.h"
+#include "base/search.h"
 
 namespace keelson::base {
 
@@ -138,16 +139,8 @@ class ChangeList {
   Revision newest() const { return revision(size() - 1); }
   // The place of the first change >= `wanted`; size() if there is none.
   std::size_t lower_bound(Revision wanted) const {
-    std::size_t low = 0, high = size();
-    while (low < high) {
-      const std::size_t middle = (low + high) / 2;
-      if (revision(middle) < wanted) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
+    return partition_place(std::size_t{0}, size(),
+                           [&](std::size_t place) { return revision(place) < wanted; });
   }
   // The place of the change with exactly this revision.
   std::optional<std::size_t> find(Revision wanted) const {

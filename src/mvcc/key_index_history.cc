@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "base/search.h"
 
 namespace keelson::mvcc::internal {
 namespace {
@@ -515,17 +516,11 @@ Found find_change(History history, std::int64_t revision) {
         return candidate->main_at(low_of(number)) <= revision;
       });
   const std::uint64_t number = chunk->link().number;
-  std::uint64_t low = low_of(number), high = chunk == chunks.newest ? chunks.end : kChunkMax;
-  while (low < high) {  // the first change beyond `revision`
-    const std::uint64_t middle = (low + high) / 2;
-    if (chunk->main_at(middle) <= revision) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  const std::uint64_t rank = number * kChunkMax + low - first;
-  return rank == 0 ? Found() : Found{rank, chunk->at(low - 1)};
+  const std::uint64_t end = chunk == chunks.newest ? chunks.end : kChunkMax;
+  const std::uint64_t beyond = base::partition_place(
+      low_of(number), end, [&](std::uint64_t place) { return chunk->main_at(place) <= revision; });
+  const std::uint64_t rank = number * kChunkMax + beyond - first;
+  return rank == 0 ? Found() : Found{rank, chunk->at(beyond - 1)};
 }
 
 void append_changes(History history, std::uint64_t first, std::uint64_t limit,

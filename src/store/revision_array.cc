@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "base/search.h"
 #include "store/format.h"
 
 namespace keelson::store {
@@ -137,21 +138,13 @@ std::uint64_t RevisionArray::offset(std::size_t ordinal) const {
 // The first block whose last pair is not below (m, sub), which is not beyond the last record. The
 // block that the next radix entry names ends above m, so it bounds the search.
 std::size_t RevisionArray::block_of(std::uint32_t m, std::uint32_t sub) const {
-  std::size_t low = radix_[m >> radix_shift_], high = radix_[(m >> radix_shift_) + 1];
+  const std::size_t low = radix_[m >> radix_shift_], high = radix_[(m >> radix_shift_) + 1];
   const std::uint32_t so_from = sub << kSubShift;
   const auto is_below = [&](std::size_t block) {
     const std::uint32_t last_m = blocks_[block].m[kBlockPairs - 1];
     return last_m < m || (last_m == m && blocks_[block].so[kBlockPairs - 1] < so_from);
   };
-  while (low < high) {
-    const std::size_t middle = (low + high) / 2;
-    if (is_below(middle)) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
+  return base::partition_place(low, high, is_below);
 }
 
 std::size_t RevisionArray::narrow_lower_bound(std::uint32_t m, std::uint32_t sub) const {

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/revision.h"
+#include "base/search.h"
 
 namespace keelson::store {
 
@@ -51,16 +52,9 @@ class TailIndex {
   }
   // The first among the first `count` that is >= `revision`; `count` if there is none.
   std::size_t lower_bound(base::Revision revision, std::size_t count) const {
-    std::size_t low = 0, high = count;
-    while (low < high) {
-      const std::size_t middle = (low + high) / 2;
-      if ((*this)[middle].revision < revision) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
+    return base::partition_place(std::size_t{0}, count, [&](std::size_t ordinal) {
+      return (*this)[ordinal].revision < revision;
+    });
   }
 
  private:
