@@ -5,8 +5,8 @@
 
 #include "base/crc32c.h"
 #include "env/log.h"
-#include "member/front.h"
 #include "member/shared.h"
+#include "member/slice_pace.h"
 #include "mvcc/hash.h"
 
 namespace keelson::member {

@@ -652,9 +652,8 @@ void Hub::join_from_kept(const std::vector<Watcher*>& members, const Round& roun
   };
   std::size_t revisions = 0;
   for (const auto& batch : round.kept) {
-    for (std::size_t at = first(*batch); at < last(*batch); revisions++) {
-      at = batch->events.end_of_main(at);
-    }
+    const std::size_t end = last(*batch);
+    for (std::size_t at = first(*batch); at < end; revisions++) at = batch->events.end_of_main(at);
   }
   if (revisions > options_.slice.revisions) return;  // another round then
   EventList events;

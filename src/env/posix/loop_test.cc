@@ -79,7 +79,7 @@ TEST(CrowdWatch, ACrowdIsThereUntilItWasNotSeenForAWhile) {
   EXPECT_TRUE(watch.is_there());
 }
 
-TEST_F(GivingWay, InACrowdAfterAllThatWasToDo) {
+TEST_F(GivingWay, InACrowdOnceNothingIsLeftToDo) {
   loop_.run_in_foreground();
   loop_.start();
   EXPECT_EQ(yields_before_a_job(), 0) << "clients come one by one";
