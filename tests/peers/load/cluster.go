@@ -38,30 +38,6 @@ func (b *bench) only(member int) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{Endpoints: []string{b.endpoints[member]}, Context: b.ctx, Logger: b.client.GetLogger()})
 }
 
-// watchObjects lets watchers follow objects by turns, each stream at another member.
-func (b *bench) watchObjects(ctx context.Context, object func(int) string, objects int) error {
-	const perStream = 100
-	var streams []clientv3.Watcher
-	for i := range *watchers {
-		if i%perStream == 0 {
-			client, err := b.only((i / perStream) % len(b.endpoints))
-			if err != nil {
-				return err
-			}
-			streams = append(streams, client)
-		}
-		events := streams[len(streams)-1].Watch(ctx, object(i%objects), clientv3.WithCreatedNotify())
-		if r := <-events; !r.Created {
-			return fmt.Errorf("a watcher was not created: %w", r.Err())
-		}
-		go func() {
-			for range events {
-			}
-		}()
-	}
-	return nil
-}
-
 func (b *bench) linearizableGet() error {
 	client, err := b.only(*throughOf)
 	if err != nil {

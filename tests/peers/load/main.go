@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +55,7 @@ func main() {
 	pids := flag.String("pid", "", "process id of the server, or of each, for their CPU; empty: none")
 	flag.StringVar(&b.dir, "dir", "", "directory on the server's disk, to measure a bare fdatasync; empty: none")
 	flag.Parse()
+	debug.SetGCPercent(400) // its cores are the servers' too
 	run, known := cases[*name]
 	if !known {
 		fmt.Fprintf(os.Stderr, "load: no case %q\n", *name)
@@ -371,11 +373,14 @@ func (b *bench) guarded() error {
 	object := func(i int) string { return fmt.Sprintf("/registry/pods/bench/pod-%03d", i) }
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
-	if err := b.watchObjects(ctx, object, *callers); err != nil {
+	watched, err := b.watchObjects(ctx, object, *callers)
+	defer watched.close()
+	if err != nil {
 		return err
 	}
 	took := make([][]time.Duration, *callers)
-	err := b.measured("txn", func() (int64, error) {
+	updates := make([]int64, *callers)
+	err = b.measured("txn", func() (int64, error) {
 		var committed atomic.Int64
 		var all sync.WaitGroup
 		failed := make(chan error, *callers)
@@ -388,6 +393,7 @@ func (b *bench) guarded() error {
 					failed <- err
 					return
 				}
+				updates[i]++
 				for revision := r.Header.Revision; time.Now().Before(end); {
 					start := time.Now()
 					r, err := b.client.Txn(b.ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
@@ -402,12 +408,16 @@ func (b *bench) guarded() error {
 					took[i] = append(took[i], time.Since(start))
 					revision = r.Header.Revision
 					committed.Add(1)
+					updates[i]++
 				}
 			})
 		}
 		all.Wait()
 		close(failed)
-		return committed.Load(), <-failed
+		if err := <-failed; err != nil {
+			return 0, err
+		}
+		return committed.Load(), watched.await(updates)
 	})
 	if err == nil {
 		report("p99 ms", percentile(slices.Concat(took...), 0.99))
