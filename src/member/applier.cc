@@ -30,7 +30,7 @@ constexpr std::size_t kFrontBacklogMax = 4096;
 // no hurry. So much, or after so long.
 constexpr std::size_t kBatchesPerHandOver = 16;
 constexpr std::size_t kBytesPerHandOver = std::size_t{256} << 10;
-constexpr base::Duration kHandOverDelay = base::Milliseconds(2);
+constexpr base::Duration kHandOverDelay = base::Milliseconds(10);
 // Bounded by what the raft core hands out (max committed bytes per Ready) and by P3.
 constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
 

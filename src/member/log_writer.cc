@@ -48,24 +48,25 @@ void LogWriter::stop() {
 
 void LogWriter::on_work(std::vector<AppendWork> works) {
   CHECK(!stopped_);
-  std::vector<raft::Message> responses;
+  Persisted persisted;
   bool commits = false;
   for (AppendWork& work : works) {
     commits |= work.commits && !work.entries.empty();
     if (!work.hard_state.empty()) hard_state_ = work.hard_state;
     if (work.snapshot) {
-      flush(std::exchange(responses, {}));
+      flush(std::exchange(persisted, {}));
       take_snapshot(*work.snapshot);
     }
     wal_->append(work.hard_state, work.entries);
-    std::move(work.responses.begin(), work.responses.end(), std::back_inserter(responses));
+    std::ranges::move(work.responses, std::back_inserter(persisted.responses));
+    persisted.appends++;
   }
-  flush(std::move(responses));
+  flush(std::move(persisted));
   // It wakes while raft does.
   if (commits) shared_.apply_lane->rouse();
 }
 
-void LogWriter::flush(std::vector<raft::Message> responses) {
+void LogWriter::flush(Persisted persisted) {
   const auto before = lane_.clock().now();
   auto flushed = wal_->flush_and_sync(
       [&] { shared_.metrics.wal_write_seconds.observe(lane_.clock().now() - before); });
@@ -78,7 +79,7 @@ void LogWriter::flush(std::vector<raft::Message> responses) {
   if (took > kSlowSync) {
     env::log_warn("slow fdatasync", {{"took", took}, {"expected-duration", kSlowSync}});
   }
-  if (!responses.empty()) shared_.to_raft_events->push_always(Persisted{std::move(responses)});
+  if (persisted.appends > 0) shared_.to_raft_events->push_always(std::move(persisted));
   prepare_spare();
 }
 

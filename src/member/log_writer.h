@@ -6,8 +6,9 @@
 //   release, purge
 //
 // What must not leave before it is durable is in AppendWork::responses and leaves from here only
-// (L1). A write or sync that failed stops the process (L2). That no file can be prepared for lack
-// of room, and none is ready, is told to the raft lane (OutOfSpace).
+// (L1); how many appends that was is told too (RaftDriver D5). A write or sync that failed stops
+// the process (L2). That no file can be prepared for lack of room, and none is ready, is told to
+// the raft lane (OutOfSpace).
 #pragma once
 
 #include <memory>
@@ -62,7 +63,7 @@ class LogWriter {
 
  private:
   void on_work(std::vector<AppendWork> works);
-  void flush(std::vector<raft::Message> responses);
+  void flush(Persisted persisted);
   void save_next_snapshot();
   void record_snapshot(raft::Snapshot snapshot);
   void take_snapshot(const raft::Snapshot& snapshot);

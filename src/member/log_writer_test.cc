@@ -37,6 +37,7 @@ class LogWriterTest : public ::testing::Test {
           for (const RaftEvent& event : events) {
             if (const auto* persisted = std::get_if<Persisted>(&event)) {
               responses_ += persisted->responses.size();
+              appends_ += persisted->appends;
               persisted_at_ = host_.clock().now();
             }
             if (const auto* saved = std::get_if<SnapshotSaved>(&event)) {
@@ -95,6 +96,7 @@ class LogWriterTest : public ::testing::Test {
   std::unique_ptr<LogWriter> log_;
   std::vector<raft::Index> installs_, saved_;
   std::size_t responses_ = 0;
+  std::size_t appends_ = 0;
   base::TimePoint persisted_at_;
 };
 
@@ -117,6 +119,17 @@ TEST_F(LogWriterTest, ASnapshotFromALeaderIsRecordedBeforeAnybodyHearsOfIt) {
   ASSERT_TRUE(opened.ok());
   ASSERT_EQ(opened->recovered.entries.size(), 1u);
   EXPECT_EQ(opened->recovered.entries[0].index, 1001u);
+}
+
+TEST_F(LogWriterTest, EachAppendIsToldOfThoughNobodyWaits) {
+  push({.hard_state = {.term = 5, .vote = 1, .commit = 0}});
+  EXPECT_EQ(appends_, 1u);
+  push({.hard_state = {.term = 5, .vote = 1, .commit = 1000},
+        .snapshot = snapshot(1000),
+        .entries = {{.term = 5, .index = 1001, .data = {}}},
+        .responses = {raft::Message{}}});
+  EXPECT_EQ(appends_, 2u);
+  EXPECT_EQ(responses_, 1u);
 }
 
 // The disk takes its time, and nothing else does.

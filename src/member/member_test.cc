@@ -526,6 +526,7 @@ TEST_F(MemberTest, AHashIsMadeForWhoWaitsWithinItsTime) {
   start();
   constexpr int kKeys = 5000;
   for (int i = 0; i < kKeys; i++) put("k" + std::to_string(i), "v");
+  world_.run_for(Seconds(1));  // the worker has nothing else to do any more
   Front& front = member_->front(0);
   const auto hold_up_worker = [&] {
     const auto end = host_.clock().now() + Milliseconds(10);

@@ -73,9 +73,10 @@ using FrontRequest = std::variant<Proposal, Withdraw, ReadIndexRequest, RenewLea
 // --- to RaftDriver, from the other lanes. Answers to what it asked for, so their number is
 // bounded.
 
-// An append is durable: its responses may leave.
+// So many appends more are durable: their responses may leave.
 struct Persisted {
   std::vector<raft::Message> responses;
+  std::size_t appends = 0;
 };
 // Entries were applied.
 struct AppliedNotice {

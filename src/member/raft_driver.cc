@@ -194,7 +194,7 @@ bool RaftDriver::flush_proposals() {
   }
   std::vector<raft::Entry> entries;
   entries.reserve(proposals.size());
-  for (const Proposal& proposal : proposals) entries.push_back(proposal.entry);
+  for (Proposal& proposal : proposals) entries.push_back(std::move(proposal.entry));
   if (node_.propose(std::move(entries))) return true;
   for (const Proposal& proposal : proposals) refuse(proposal, Errc::kProposalDropped);
   return false;
@@ -208,7 +208,12 @@ void RaftDriver::on(const Withdraw& request) {
 
 void RaftDriver::on(const ReadIndexRequest& request) { node_.read_index(read_context(request)); }
 
-void RaftDriver::on(Persisted event) { deliver(std::move(event.responses)); }
+void RaftDriver::on(Persisted event) {
+  CHECK_LE(event.appends, appends_under_way_);
+  appends_under_way_ -= event.appends;
+  deliver(std::move(event.responses));
+  if (appends_under_way_ == 0) deliver(std::exchange(held_, {}));
+}
 
 void RaftDriver::on(AppliedNotice event) {
   for (const apply::AppliedConfChange& one : event.conf_changes) {
@@ -352,18 +357,7 @@ void RaftDriver::hand_out(raft::Ready ready) {
         MAYBE(node_.apply_conf_change(*raft::decode_conf_change(entry.data)).ok());
       }
     }
-    // A commit that moved alone may be lost in a crash; it rides with the next append instead of
-    // waking the log lane for itself.
-    if (job.must_sync || job.snapshot || !job.entries.empty() || !job.responses.empty()) {
-      const bool commits = only_voter_ && leads();
-      // Alone, this lane has nothing to do before that is durable.
-      if (commits && alone_) lane_.stand_in_for(*shared_.log_lane);
-      log_->push_always({.hard_state = std::exchange(unsaved_state_, {}),
-                         .snapshot = std::move(job.snapshot),
-                         .entries = std::move(job.entries),
-                         .responses = std::move(job.responses),
-                         .commits = commits});
-    }
+    append(*std::move(ready.append));
   }
   if (ready.apply) {
     ApplyWork work{.entries = ready.apply->entries};
@@ -374,6 +368,30 @@ void RaftDriver::hand_out(raft::Ready ready) {
     lane_.expect_soon();
   }
   for (const raft::ReadState& read : ready.read_states) answer_read(read);
+}
+
+// The log lane gets what must be made durable. Not so a commit that moved alone: it may be lost in
+// a crash, and rides with the next append. Nor responses alone: they promise what earlier jobs have
+// made durable, or will have, so they leave at once, behind those, or with the next append, in
+// order.
+void RaftDriver::append(raft::AppendJob job) {
+  if (!job.must_sync && !job.snapshot && job.entries.empty()) {
+    if (appends_under_way_ == 0) return deliver(std::move(job.responses));
+    std::ranges::move(job.responses, std::back_inserter(held_));
+    return;
+  }
+  const bool commits = only_voter_ && leads();
+  // Alone, this lane has nothing to do before that is durable.
+  if (commits && alone_) lane_.stand_in_for(*shared_.log_lane);
+  job.responses.insert(job.responses.begin(), std::make_move_iterator(held_.begin()),
+                       std::make_move_iterator(held_.end()));
+  held_.clear();
+  appends_under_way_++;
+  log_->push_always({.hard_state = std::exchange(unsaved_state_, {}),
+                     .snapshot = std::move(job.snapshot),
+                     .entries = std::move(job.entries),
+                     .responses = std::move(job.responses),
+                     .commits = commits});
 }
 
 // A leader keeps what all members ask in one table, and an answer to a former life must not be

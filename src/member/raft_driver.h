@@ -16,6 +16,8 @@
 //   D3  The entries in memory are bounded in number and bytes behind what is applied.
 //   D4  After a standstill of more than three ticks no lease is renewed or ended before a quorum
 //       has confirmed that this member still leads.
+//   D5  What promises nothing that is not durable already leaves without the log lane, and never
+//       before what earlier appends promise.
 //
 // A single voter campaigns as soon as its log is loaded and applied: there is nobody to wait for.
 #pragma once
@@ -95,6 +97,7 @@ class RaftDriver {
   std::optional<raft::Index> held_for_snapshots();
   void hand_out(raft::Ready ready);
   void tell(const raft::SoftState& state);
+  void append(raft::AppendJob job);
   void deliver(std::vector<raft::Message> messages);
   // False if they were not taken: those of clients are refused then, others lost.
   bool flush_proposals();
@@ -148,6 +151,8 @@ class RaftDriver {
   base::OrderedMap<raft::NodeId, Sending> sending_;
   std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
   raft::HardState unsaved_state_;        // only commit moved: goes with the next append
+  std::size_t appends_under_way_ = 0;    // the log lane has them, and has not said Persisted
+  std::vector<raft::Message> held_;      // promise what those make durable, and nothing else
   raft::Index applied_ = 0;
   raft::Index undecided_;  // up to here nobody is given the log (Applier P6)
   bool only_voter_ = false;

@@ -13,6 +13,7 @@ using base::Milliseconds;
 using base::Seconds;
 
 constexpr std::uint64_t kSelf = 7;
+constexpr std::uint64_t kLeader = 8;  // where there is another
 
 class RaftDriverTest : public ::testing::Test {
  protected:
@@ -37,10 +38,10 @@ class RaftDriverTest : public ::testing::Test {
     shared_.views.publish(nullptr);
   }
 
-  void start() {
+  void start(std::vector<raft::NodeId> voters = {kSelf}) {
     driver_ = std::make_unique<RaftDriver>(
         raft_lane_, shared_,
-        RaftDriver::Start{.snapshot = {.conf_state = {.voters = {kSelf}}}, .seed = 3});
+        RaftDriver::Start{.snapshot = {.conf_state = {.voters = std::move(voters)}}, .seed = 3});
     driver_->connect(&log_, &apply_, nullptr);
     shared_.to_raft = std::make_unique<env::Channel<FrontRequest>>(
         raft_lane_, 1000, [this](auto requests) { driver_->on_requests(std::move(requests)); });
@@ -54,7 +55,7 @@ class RaftDriverTest : public ::testing::Test {
   void on_append(std::vector<AppendWork> works) {
     for (AppendWork& work : works) {
       if (!hold_syncs_) {
-        shared_.to_raft_events->push_always(Persisted{std::move(work.responses)});
+        shared_.to_raft_events->push_always(Persisted{std::move(work.responses), 1});
       }
       appends_.push_back(std::move(work));
     }
@@ -75,10 +76,35 @@ class RaftDriverTest : public ::testing::Test {
     hold_syncs_ = false;
     for (AppendWork& work : appends_) {
       if (!work.responses.empty()) {
-        shared_.to_raft_events->push_always(Persisted{std::exchange(work.responses, {})});
+        shared_.to_raft_events->push_always(Persisted{std::exchange(work.responses, {}), 1});
       }
     }
     settle();
+  }
+
+  static raft::Entry entry(raft::Index index, std::string data) {
+    return {.term = 1, .index = index, .data = base::SharedBytes(std::move(data))};
+  }
+  // An append of kLeader's, behind all entries it has sent.
+  void hear(std::vector<raft::Entry> entries, raft::Index commit) {
+    const raft::Index previous = std::exchange(heard_, heard_ + entries.size());
+    std::vector<raft::Message> messages(1);
+    messages[0] = {.type = raft::MessageType::kApp,
+                   .to = kSelf,
+                   .from = kLeader,
+                   .term = 1,
+                   .log_term = previous > 0 ? raft::Term{1} : raft::Term{0},
+                   .index = previous,
+                   .entries = std::move(entries),
+                   .commit = commit};
+    raft_lane_.post([this, messages = std::move(messages)]() mutable {
+      driver_->on_messages(std::move(messages));
+    });
+    settle();
+  }
+  static std::size_t answers(const AppendWork& work) {
+    return static_cast<std::size_t>(
+        std::ranges::count(work.responses, raft::MessageType::kAppResp, &raft::Message::type));
   }
 
   void propose(std::string data, Ticket ticket = 0) {
@@ -117,6 +143,7 @@ class RaftDriverTest : public ::testing::Test {
   env::Channel<AppendWork> log_;
   env::Channel<ApplyWork> apply_;
   std::unique_ptr<RaftDriver> driver_;
+  raft::Index heard_ = 0;  // the last entry of kLeader's
   bool hold_syncs_ = false;
   std::vector<AppendWork> appends_;
   std::vector<raft::Entry> applied_;
@@ -191,6 +218,34 @@ TEST_F(RaftDriverTest, ACommitThatMovesAloneRidesWithTheNextAppend) {
   settle();
   ASSERT_EQ(appends_.size(), before + 1);
   EXPECT_EQ(appends_.back().hard_state.commit, 2u);
+}
+
+// D5: an append without entries is answered, and nothing of the answer needs to be made durable.
+TEST_F(RaftDriverTest, AnswersAloneDoNotWakeTheLog) {
+  start({kSelf, kLeader});
+  hear({entry(1, "a")}, 0);
+  const std::size_t before = appends_.size();
+  ASSERT_EQ(entries_appended(), 1u);
+  hear({}, 1);
+  EXPECT_EQ(appends_.size(), before);
+  EXPECT_EQ(applied_.size(), 1u) << "what it commits is applied all the same";
+}
+
+TEST_F(RaftDriverTest, AnswersAloneStayBehindAppendsUnderWay) {
+  start({kSelf, kLeader});
+  hear({}, 0);
+  hold_syncs_ = true;
+  hear({entry(1, "a")}, 0);
+  hear({}, 0);
+  ASSERT_EQ(answers(appends_.back()), 1u) << "its own";
+  const std::size_t before = appends_.size();
+  hear({entry(2, "b")}, 0);
+  ASSERT_EQ(appends_.size(), before + 1);
+  EXPECT_EQ(answers(appends_.back()), 2u) << "the one that was held goes with the next append";
+  sync_held();
+  hear({}, 2);
+  EXPECT_EQ(appends_.size(), before + 1) << "nothing is under way any more";
+  EXPECT_EQ(applied_.size(), 2u);
 }
 
 TEST_F(RaftDriverTest, StopHandsTheLastCommitToTheLog) {
