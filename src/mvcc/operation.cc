@@ -82,7 +82,7 @@ base::Result<PutResult, Errc> State::Operation::put(const PutRequest& request, b
 
   tally_.puts++;
   tally_.put_bytes += kv.key.size() + kv.value.size();
-  const auto superseded = in_txn_ ? view_.index.get(request.key(), view_.revision) : existing;
+  const auto superseded = before_operation(request.key(), existing);
   const bool creation = kv.create_revision == main_;
   add({.record = {.revision = {main_, static_cast<std::int64_t>(changes_.size())},
                   .create_revision = kv.create_revision,
@@ -127,11 +127,9 @@ std::size_t State::Operation::delete_among_others(const KeyRange& range,
     const auto version = cursor.get(view_.revision);
     if (!version) continue;
     const std::string_view key = cursor.key();
-    changes_.push_back(tombstone(key, in_txn_ ? view_.index.get(key, view_.revision) : version));
+    changes_.push_back(tombstone(key, before_operation(key, version)));
     if (existing != nullptr) existing->push_back(*version);
   }
-  // Not while the cursor walks over it.
-  for (std::size_t i = before; in_txn_ && i < changes_.size(); i++) lay_over(changes_[i]);
   return changes_.size() - before;
 }
 
@@ -251,6 +249,7 @@ base::Result<TxnResult, Errc> State::Operation::execute(const TxnRequest& reques
 base::Result<OpResult, Errc> State::Operation::execute_op(const RequestOp& op,
                                                           const TxnPath* nested,
                                                           bool want_results) {
+  lay_over();
   switch (op.request_case()) {
     case RequestOp::kRequestRange:
       return OpResult(range(op.request_range()));
@@ -288,6 +287,11 @@ std::optional<Version> State::Operation::find(std::string_view key) const {
   return mvcc::get(view_.index, &overlay_, key, view_.revision);
 }
 
+std::optional<Version> State::Operation::before_operation(std::string_view key,
+                                                          const std::optional<Version>& now) const {
+  return overlay_.contains(key) ? view_.index.get(key, view_.revision) : now;
+}
+
 std::int64_t State::Operation::lease_of(std::string_view key) const {
   const auto it = overlay_.find(key);
   if (it == overlay_.end()) return state_.leases_.lease_of(key);
@@ -317,12 +321,14 @@ State::Operation::Change State::Operation::tombstone(std::string_view key,
 void State::Operation::add(Change change) {
   CHECK_EQ(change.record.revision.sub, static_cast<std::int64_t>(changes_.size()));
   changes_.push_back(std::move(change));
-  if (in_txn_) lay_over(changes_.back());
 }
 
-// The key is borrowed from the record, whose bytes stay where they are.
-void State::Operation::lay_over(const Change& change) {
-  overlay_.insert_or_assign(change.record.key(), change.version());
+// Keys are borrowed from the records, whose bytes stay where they are.
+void State::Operation::lay_over() {
+  for (; laid_over_ < changes_.size(); laid_over_++) {
+    const Change& change = changes_[laid_over_];
+    overlay_.insert_or_assign(change.record.key(), change.version());
+  }
 }
 
 std::optional<base::SharedBytes> State::Operation::unpublished(Revision revision) const {

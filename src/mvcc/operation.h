@@ -90,6 +90,9 @@ class State::Operation {
   }
   // The key with the changes so far; nullopt if it is not there.
   std::optional<Version> find(std::string_view key) const;
+  // What it was before the operation, if it is `now`.
+  std::optional<Version> before_operation(std::string_view key,
+                                          const std::optional<Version>& now) const;
   std::int64_t lease_of(std::string_view key) const;
   // What one operation alone deletes cannot fail to be deleted, so it is indexed at once: view_ is
   // no more. How many; `existing`, if not nullptr, gets what they were.
@@ -100,7 +103,8 @@ class State::Operation {
   // The next change. `superseded`: what the key was before the operation.
   Change tombstone(std::string_view key, const std::optional<Version>& superseded);
   void add(Change change);
-  void lay_over(const Change& change);
+  // Before another operation of the txn looks. Most txns have but one that changes anything.
+  void lay_over();
   // The index's part of commit(), of many changes.
   void index_many();
 
@@ -119,9 +123,10 @@ class State::Operation {
   std::shared_ptr<base::Tombstones>
       deleted_;  // instead, for deletes of many keys that are no txn's
   PackedRecords tombstones_;
-  bool in_txn_ = false;      // more operations may follow: `overlay_` is kept
-  Overlay overlay_;          // the newest change of each key in `changes_`
-  std::size_t memory_left_;  // for the answer
+  bool in_txn_ = false;
+  Overlay overlay_;            // the newest change of each key in the first of `changes_`,
+  std::size_t laid_over_ = 0;  // ... so many
+  std::size_t memory_left_;    // for the answer
   std::optional<Errc> answer_error_;
   Tally tally_;  // of the writing storage transaction
 };

@@ -1,7 +1,6 @@
 #include "mvcc/record.h"
 
-#include <cstring>
-#include <string>
+#include <algorithm>
 
 #include "base/check.h"
 #include "base/varint.h"
@@ -41,13 +40,25 @@ std::string_view* bytes_field(KeyValueView& kv, std::uint64_t tag) {
   }
 }
 
-void append(std::string& bytes, const KeyValueView& kv) {
-  base::put_bytes_field(bytes, kKey, kv.key);
-  base::put_varint_field(bytes, kCreateRevision, as_varint(kv.create_revision));
-  base::put_varint_field(bytes, kModRevision, as_varint(kv.mod_revision));
-  base::put_varint_field(bytes, kVersion, as_varint(kv.version));
-  base::put_bytes_field(bytes, kValue, kv.value);
-  base::put_varint_field(bytes, kLease, as_varint(kv.lease));
+char* put_number(char* out, std::uint32_t field, std::int64_t value) {
+  if (value == 0) return out;
+  return base::put_varint_at(base::put_varint_at(out, base::varint_tag(field)), as_varint(value));
+}
+
+char* put_bytes(char* out, std::uint32_t field, std::string_view bytes) {
+  if (bytes.empty()) return out;
+  out = base::put_varint_at(base::put_varint_at(out, base::bytes_tag(field)), bytes.size());
+  return std::ranges::copy(bytes, out).out;
+}
+
+// encoded_size(kv) bytes; the place behind them.
+char* put(char* out, const KeyValueView& kv) {
+  out = put_bytes(out, kKey, kv.key);
+  out = put_number(out, kCreateRevision, kv.create_revision);
+  out = put_number(out, kModRevision, kv.mod_revision);
+  out = put_number(out, kVersion, kv.version);
+  out = put_bytes(out, kValue, kv.value);
+  return put_number(out, kLease, kv.lease);
 }
 
 }  // namespace
@@ -63,11 +74,11 @@ std::size_t encoded_size(const KeyValueView& kv) {
 
 base::SharedBytes encode(const KeyValueView& kv) {
   const std::size_t size = encoded_size(kv);
-  std::string bytes;
-  bytes.reserve(size);
-  append(bytes, kv);
-  CHECK_EQ(bytes.size(), size);
-  return base::SharedBytes(std::move(bytes));
+  if (size == 0) return {};
+  auto bytes = std::make_shared_for_overwrite<char[]>(size);
+  const std::string_view encoded(bytes.get(), put(bytes.get(), kv));
+  CHECK_EQ(encoded.size(), size);
+  return {std::move(bytes), encoded};
 }
 
 base::SharedBytes PackedRecords::encode(const KeyValueView& kv) {
@@ -77,11 +88,9 @@ base::SharedBytes PackedRecords::encode(const KeyValueView& kv) {
     chunk_ = std::make_shared_for_overwrite<char[]>(kChunkBytes);
     used_ = 0;
   }
-  scratch_.clear();
-  append(scratch_, kv);
   char* const place = chunk_.get() + used_;
-  std::memcpy(place, scratch_.data(), size);
   used_ += size;
+  CHECK(put(place, kv) == chunk_.get() + used_);
   return {chunk_, std::string_view(place, size)};
 }
 

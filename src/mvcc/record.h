@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -43,7 +42,6 @@ class PackedRecords {
   std::size_t records_ = 0;
   std::shared_ptr<char[]> chunk_;
   std::size_t used_ = 0;
-  std::string scratch_;
 };
 
 // Views into `encoded`. nullopt if it is no KeyValue: a damaged record. Zero bytes are an empty
