@@ -17,6 +17,8 @@ constexpr std::uint8_t kWhole = 2;
 constexpr std::uint64_t kEntryOverhead = sizeof(raft::Entry);
 // So much room is made for a field that is cut before more of it has come.
 constexpr std::uint64_t kReserve = std::uint64_t{64} << 10;
+// So many entries of a message, likewise.
+constexpr std::uint64_t kReserveEntries = 64;
 // One piece of copied bytes.
 constexpr std::size_t kTailBytesMax = std::size_t{64} << 10;
 
@@ -61,6 +63,8 @@ std::string_view describe(DecodeErrc errc) {
 void FrameBuffer::put_u64(std::uint64_t value) {
   for (int shift = 56; shift >= 0; shift -= 8) tail_ += static_cast<char>(value >> shift);
 }
+
+void FrameBuffer::make_room(std::size_t bytes) { tail_.reserve(std::min(bytes, kTailBytesMax)); }
 
 void FrameBuffer::put(const base::SharedBytes& bytes) {
   if (bytes.size() < kReferenceBytesMin) {
@@ -248,6 +252,7 @@ void StreamDecoder::begin_entries(std::uint64_t count) {
               .term = term_,
               .log_term = term_,
               .index = index_};
+  entries_.entries.reserve(static_cast<std::size_t>(std::min(count, kReserveEntries)));
   missing_ = count;
   counted_ = 0;
   at_ = count > 0 ? At::kEntrySize : At::kCommit;

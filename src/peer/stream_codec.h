@@ -44,6 +44,8 @@ class FrameBuffer {
 
   void put_u8(std::uint8_t value) { tail_ += static_cast<char>(value); }
   void put_u64(std::uint64_t value);
+  // For about so much, before it is put.
+  void make_room(std::size_t bytes);
   // To append to; what is there stays.
   std::string& tail() { return tail_; }
   void put(const base::SharedBytes& bytes);

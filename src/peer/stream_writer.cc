@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "env/log.h"
 #include "membership/member.h"
+#include "peer/join.h"
 #include "raft/wire.h"
 
 namespace keelson::peer {
@@ -54,8 +55,13 @@ bool StreamWriter::push(raft::Message&& message) {
   const bool full = waiting() >= limits.stream_messages_max ||
                     (waiting() > 0 && waiting_bytes_ + bytes > limits.stream_bytes_max);
   if (full) return false;
-  waiting_bytes_ += bytes;
-  (is_urgent(message) ? urgent_ : bulk_).push_back(std::move(message));
+  auto& queue = is_urgent(message) ? urgent_ : bulk_;
+  if (!queue.empty() && join(queue.back(), message)) {
+    waiting_bytes_ += bytes - sizeof(message);
+  } else {
+    waiting_bytes_ += bytes;
+    queue.push_back(std::move(message));
+  }
   return true;
 }
 
@@ -71,6 +77,7 @@ void StreamWriter::flush() {
   const std::size_t room = link_.context.options.limits.socket_bytes_max;
   while (attached() && waiting() > 0 && stream_->exchange().unsent_bytes() < room) {
     FrameBuffer buffer;
+    buffer.make_room(waiting_bytes_);
     while (waiting() > 0 && buffer.size() < room) {
       const raft::Message message = pop();
       link_.stats.sent_bytes.add(raft::encoded_size(message));

@@ -5,7 +5,8 @@
 //   Attached --the connection breaks, or stalls; close()--> Detached
 //
 // Invariants   W1  nothing waits while it is detached: push() is for an attached one only
-//              W2  small messages leave before appends and proposals, else in order
+//              W2  small messages leave before appends and proposals, else in order; those that
+//                  go on from each other as one (join.h)
 //              W3  what waits is bounded in number and bytes; beyond it push() refuses
 //              W4  a connection lost while anything waited or was in flight is reported
 //
