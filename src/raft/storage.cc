@@ -7,6 +7,11 @@
 #include "raft/wire.h"
 
 namespace keelson::raft {
+namespace {
+
+constexpr std::size_t kRoom = 256;  // for entries, before it is known how many fit
+
+}  // namespace
 
 MemoryStorage::MemoryStorage() { entries_.emplace_back(); }
 
@@ -26,6 +31,7 @@ Result<> MemoryStorage::entries(Index lo, Index hi, std::uint64_t max_bytes,
   CHECK_LT(lo, hi);
   if (lo <= offset()) return base::fail(Errc::kCompacted);
   if (hi > last_index() + 1) return base::fail(Errc::kUnavailable);
+  out.reserve(out.size() + std::min<std::size_t>(hi - lo, kRoom));
   std::uint64_t bytes = 0;
   for (Index index = lo; index < hi; index++) {
     const Entry& entry = entries_[index - offset()];

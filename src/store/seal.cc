@@ -1,5 +1,7 @@
 #include "store/seal.h"
 
+#include <span>
+
 namespace keelson::store {
 
 Sealing::Sealing(Store::Impl& store, std::size_t row)
@@ -30,15 +32,17 @@ base::Result<Slice> Sealing::read_records() {
     to = tail[end].offset + record_extent(tail[end].length());
     end++;
   }
-  std::string bytes(to - from, '\0');
+  if (buffer_.size() < to - from) buffer_.resize(to - from);
+  const std::span bytes(buffer_.data(), to - from);
   ASSIGN_OR_RETURN(const std::size_t got, segment.file().read_at(from, bytes));
   for (; next_ < end; next_++) {
     const TailEntry& entry = tail[next_];
     const std::uint64_t skip = entry.offset - from;
-    const auto record = skip < got ? check_record(std::string_view(bytes).substr(skip, got - skip),
-                                                  segment.id(), entry.offset, entry.revision)
-                                   : base::Result<CheckedRecord, base::StorageErrc>(
-                                         base::fail(base::StorageErrc::kCorrupt));
+    const auto record = skip < got
+                            ? check_record(std::string_view(buffer_).substr(skip, got - skip),
+                                           segment.id(), entry.offset, entry.revision)
+                            : base::Result<CheckedRecord, base::StorageErrc>(
+                                  base::fail(base::StorageErrc::kCorrupt));
     if (!record) {
       // It was right when it was appended or at the start. Without its key no footer can be made;
       // the segment stays as it is, and readers are told which record it is.

@@ -32,6 +32,7 @@ class Sealing {
   FooterBuilder footer_;
   SegmentOutput output_;
   std::size_t next_ = 0;  // the record to be read next
+  std::string buffer_;    // a slice's records; kept, for fresh memory is dear
 };
 
 }  // namespace keelson::store

@@ -43,8 +43,12 @@ base::Result<> Store::Impl::append(const base::Batch& batch) {
 // Records go into one buffer, and out whenever it is full; the index learns of them after the
 // write.
 base::Result<> Store::Impl::append_records(const base::Batch& batch) {
+  const std::size_t records = batch.records().size();
   std::string buffer;
   std::vector<TailEntry> entries;
+  buffer.reserve(
+      std::min(batch.record_bytes() + records * (kRecordHeaderBytes + kAlign), kWriteBytes));
+  entries.reserve(std::min(records, kWriteBytes / kRecordHeaderBytes));
   const auto flush = [&]() -> base::Result<> {
     RETURN_IF_ERROR(write_tail(buffer));
     for (const TailEntry& entry : entries) tail_->append(entry);
