@@ -42,8 +42,8 @@ class Stream {
   virtual void start(StreamHandler& handler) = 0;
   // Queues bytes; tries to send at once. What the kernel does not take is kept and sent later; the
   // caller bounds it by looking at unsent(). What is written to a broken or closing stream is
-  // dropped.
-  virtual void write(std::string bytes) = 0;
+  // dropped. Bytes that are sent at once leave their buffer to the caller, to be filled again.
+  virtual void write(std::string&& bytes) = 0;
   // The same for several pieces in one system call; each is kept alive until sent.
   virtual void write(std::vector<base::SharedBytes> pieces) = 0;
   // Bytes given to write() and not yet taken by the kernel.

@@ -17,6 +17,7 @@
 
 #include "env/stream.h"
 #include "http/deadline_queue.h"
+#include "http/output_buffer.h"
 #include "http/server.h"
 
 namespace keelson::http {
@@ -44,6 +45,11 @@ struct ServerContext {
   RequestRouter* const requests;  // nullptr: no HTTP/1.1 here
   ServerStats stats;
   DeadlineQueue deadlines;
+  // What the turn's end of one HTTP/2 connection writes, then that of the next; empty in between.
+  OutputBuffer output{kOutputBytesKept};
+
+ private:
+  static constexpr std::size_t kOutputBytesKept = std::size_t{256} << 10;
 };
 
 // What a connection speaks. Calls of its stream, passed on.

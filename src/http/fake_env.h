@@ -121,7 +121,7 @@ class FakeStream final : public env::Stream {
   std::shared_ptr<Wire> wire() { return wire_; }
 
   void start(env::StreamHandler& handler) override { handler_ = &handler; }
-  void write(std::string bytes) override {
+  void write(std::string&& bytes) override {
     CHECK(!wire_->closed);
     ++wire_->writes;
     wire_->waiting += bytes;

@@ -188,7 +188,7 @@ struct Http2Connection::Callbacks {
 };
 
 Http2Connection::Http2Connection(ServerContext& context, Connection& connection)
-    : context_(context), connection_(connection), last_read_(context.now()) {
+    : context_(context), connection_(connection), out_(context.output), last_read_(context.now()) {
   const auto& shared = Callbacks::shared();
   CHECK_EQ(nghttp2_session_server_new2(&session_, shared.callbacks, this, shared.option), 0);
   const auto& options = context_.options;
@@ -276,6 +276,7 @@ void Http2Connection::reserve_output() {
 }
 
 void Http2Connection::produce() {
+  CHECK(out_.empty());
   if (room()) reserve_output();
   while (room()) {
     const std::uint8_t* data = nullptr;

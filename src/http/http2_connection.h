@@ -45,6 +45,7 @@ class Http2Connection final : public Protocol {
   ServerContext& context() { return context_; }
   const Peer& peer() const { return connection_.peer(); }
   nghttp2_session* session() { return session_; }
+  // Within its turn's end only.
   OutputBuffer& out() { return out_; }
   void submit_answer(std::int32_t stream_id, std::span<const nghttp2_nv> fields, bool body);
   void want_turn() { connection_.want_turn(); }
@@ -80,7 +81,7 @@ class Http2Connection final : public Protocol {
   ServerContext& context_;
   Connection& connection_;
   nghttp2_session* session_ = nullptr;
-  OutputBuffer out_;
+  OutputBuffer& out_;  // the server's
 
   Http2Call* first_call_ = nullptr;  // list of open calls
   std::size_t open_calls_ = 0;

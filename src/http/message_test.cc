@@ -2,6 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/random.h"
 #include "http/deadline_queue.h"
@@ -190,6 +194,58 @@ TEST(SendQueue, ReferencesLargeParts) {
   EXPECT_EQ(owner.use_count(), 3);
 }
 
+// An event goes to many calls: it is copied for each when it leaves, not when it is queued.
+TEST(SendQueue, ReferencesEventsUntilTheyLeave) {
+  auto owner = std::make_shared<const std::string>(std::string(600, 'e'));
+  const base::SharedBytes event(owner, *owner), small(owner, std::string_view(*owner).substr(100));
+  SendQueue queue;
+  for (int i = 0; i < 3; ++i) queue.add_message("id", {&event, 1});
+  queue.add_message("id", {&small, 1});
+  EXPECT_EQ(owner.use_count(), 6);
+  OutputBuffer out;
+  queue.take(607 + 300, out);
+  EXPECT_EQ(owner.use_count(), 5);
+  queue.take(100'000, out);
+  EXPECT_EQ(owner.use_count(), 3);
+  EXPECT_EQ(out.size(), 3 * 607u + 507);
+}
+
+// Beyond some bytes taken they are cut off, though the queue is never empty.
+TEST(SendQueue, GoesOnWithoutEverBeingEmpty) {
+  base::Random random(1);
+  fake::FakeLane lane;
+  fake::FakeStream stream(lane);
+  SendQueue queue;
+  OutputBuffer out;
+  std::string expected;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string body = random.bytes(40 + random.below(40));
+    queue.add_message(body, SendQueue::Compressed::kNo);
+    expected += fake::grpc_message(body);
+    if (i > 10) queue.take(65, out);
+    ASSERT_FALSE(queue.empty());
+  }
+  queue.take(expected.size(), out);
+  out.write_to(stream);
+  EXPECT_EQ(stream.wire()->take(), expected);
+}
+
+TEST(OutputBuffer, WritesEachByteOnceWhateverRoomItKeeps) {
+  fake::FakeLane lane;
+  fake::FakeStream stream(lane);
+  OutputBuffer out(100);
+  const base::SharedBytes large(std::string(5000, 'l'));
+  std::string expected;
+  for (const std::size_t bytes : {10u, 90u, 0u, 500u, 20u}) {
+    out.append(std::string(bytes, 'a'));
+    if (bytes == 500) out.append(large);
+    expected += std::string(bytes, 'a') + (bytes == 500 ? std::string(large.view()) : "");
+    out.write_to(stream);
+    EXPECT_TRUE(out.empty());
+    EXPECT_EQ(stream.wire()->sent, expected);
+  }
+}
+
 TEST(SendQueue, AFailingSourceFirstGivesWhatItHas) {
   SendQueue queue;
   auto source = std::make_unique<fake::TestSource>();
@@ -224,6 +280,52 @@ TEST(DeadlineQueue, OneTimerForAll) {
   EXPECT_EQ(std::ranges::count(calls, 1, &Due::told), 50);
   EXPECT_EQ(queue.size(), 0u);
   EXPECT_EQ(lane.timers(), 0u);
+}
+
+struct Noted final : DeadlineQueue::Entry {
+  void on_deadline() override { told->push_back(number); }
+  std::vector<int>* told = nullptr;
+  int number = 0;
+};
+
+// Against an ordered map: entries come and go at random, some for deadlines that are equal.
+TEST(DeadlineQueue, TwinOfAnOrderedMap) {
+  constexpr int kEntries = 60;
+  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+    base::Random random(seed);
+    fake::FakeLane lane;
+    DeadlineQueue queue(lane);
+    std::vector<int> told, expected;
+    std::vector<Noted> entries(kEntries);
+    for (int i = 0; i < kEntries; ++i) {
+      entries[i].told = &told;
+      entries[i].number = i;
+    }
+    std::map<std::pair<base::TimePoint, int>, int> twin;  // by deadline and order of adding
+    std::vector<std::optional<std::pair<base::TimePoint, int>>> at(kEntries);
+    for (int step = 0; step < 400; ++step) {
+      const auto number = static_cast<std::size_t>(random.below(kEntries));
+      if (at[number]) {
+        queue.remove(entries[number]);
+        twin.erase(*std::exchange(at[number], std::nullopt));
+      } else {
+        const base::TimePoint due = lane.clock().now() + base::Milliseconds(random.below(40));
+        queue.add(entries[number], due);
+        at[number] = std::pair(due, step);
+        twin.emplace(*at[number], static_cast<int>(number));
+      }
+      if (!random.one_in(10)) continue;
+      lane.advance(base::Milliseconds(random.below(15)));
+      while (!twin.empty() && twin.begin()->first.first <= lane.clock().now()) {
+        expected.push_back(twin.begin()->second);
+        at[static_cast<std::size_t>(twin.begin()->second)].reset();
+        twin.erase(twin.begin());
+      }
+      ASSERT_EQ(told, expected) << "seed " << seed;
+      ASSERT_EQ(queue.size(), twin.size());
+    }
+    for (auto& entry : entries) queue.remove(entry);
+  }
 }
 
 }  // namespace

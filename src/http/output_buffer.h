@@ -25,6 +25,11 @@ class OutputBuffer {
   // copy.
   static constexpr std::size_t kReferenceBytesMin = 4096;
 
+  OutputBuffer() = default;
+  // It keeps up to so much room from turn to turn, where the socket takes all at once: warm memory
+  // that many connections write through one after the other.
+  explicit OutputBuffer(std::size_t kept_bytes_max) : kept_bytes_max_(kept_bytes_max) {}
+
   // So much will be appended or a little more: one allocation instead of growing.
   void reserve(std::size_t bytes) { tail_.reserve(tail_.size() + bytes); }
   void append(std::string_view bytes) {
@@ -32,11 +37,13 @@ class OutputBuffer {
     tail_.append(bytes);
     size_ += bytes.size();
   }
-  void append(const base::SharedBytes& bytes) {
-    if (bytes.size() < kReferenceBytesMin) return append(bytes.view());
+  void append(const base::SharedBytes& bytes) { append(bytes, 0, bytes.size()); }
+  // Of them `count`, from `offset` on.
+  void append(const base::SharedBytes& bytes, std::size_t offset, std::size_t count) {
+    if (count < kReferenceBytesMin) return append(bytes.view().substr(offset, count));
     seal_tail();
-    pieces_.push_back({{}, bytes});
-    size_ += bytes.size();
+    pieces_.push_back({{}, bytes.slice(offset, count)});
+    size_ += count;
   }
   // Room for up to `bytes` at the end, to be written in place; commit() says how many were.
   char* prepare(std::size_t bytes) {
@@ -92,6 +99,7 @@ class OutputBuffer {
       stream.write(std::move(parts));
     }
     tail_.clear();
+    if (tail_.capacity() > kept_bytes_max_) tail_ = std::string();
   }
 
  private:
@@ -108,9 +116,10 @@ class OutputBuffer {
 
   std::vector<Piece> pieces_;
   // A turn is much like those before it: room for it is made once, when its first bytes come, and
-  // nothing is held while there are none.
+  // nothing more than is to be kept is held while there are none.
   static constexpr std::size_t kExpectedMax = std::size_t{64} << 10;
 
+  const std::size_t kept_bytes_max_ = 0;
   std::string tail_;  // comes after pieces_
   std::size_t expected_ = 0;
   std::size_t size_ = 0;

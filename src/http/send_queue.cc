@@ -12,9 +12,9 @@ void SendQueue::add_message(std::string message, Compressed compressed) {
   if (message.size() < OutputBuffer::kReferenceBytesMin) {
     add_copy(message);
   } else {
-    add_owned(std::move(message));
+    add_shared(base::SharedBytes(std::move(message)));
   }
-  segments_.back().message_ends = true;
+  parts_.back().message_ends = true;
 }
 
 void SendQueue::add_message(std::string_view head, std::span<const base::SharedBytes> parts) {
@@ -23,21 +23,23 @@ void SendQueue::add_message(std::string_view head, std::span<const base::SharedB
   add_prefix(length, Compressed::kNo);
   add_copy(head);
   for (const auto& part : parts) {
-    if (part.size() < OutputBuffer::kReferenceBytesMin) {
+    if (part.size() < kSharedBytesMin) {
       add_copy(part.view());
     } else {
       add_shared(part);
     }
   }
-  segments_.back().message_ends = true;
+  parts_.back().message_ends = true;
 }
 
 void SendQueue::add_message(std::uint64_t length, std::unique_ptr<BodySource> source) {
   add_prefix(length, Compressed::kNo);
+  Part& part = parts_.back();
   if (length > 0) {
-    segments_.push_back({.source = std::move(source), .left = length});
+    part.source = std::move(source);
+    part.left = length;
   }
-  segments_.back().message_ends = true;
+  part.message_ends = true;
 }
 
 void SendQueue::add_prefix(std::uint64_t length, Compressed compressed) {
@@ -48,93 +50,80 @@ void SendQueue::add_prefix(std::uint64_t length, Compressed compressed) {
   add_copy({prefix, sizeof prefix});
 }
 
-SendQueue::Segment& SendQueue::open_segment() {
-  bool behind_full = false;
-  if (!empty()) {
-    Segment& last = segments_.back();
-    const bool copies = !last.source && last.shared.empty();
-    if (copies && last.owned.size() < kSegmentBytes) return last;
-    behind_full = copies;
-  } else if (first_ > 0) {
-    // Everything is spent: begin again in the first buffer.
-    segments_.resize(1);
-    segments_[0].owned.clear();
-    segments_[0].shared = {};
-    segments_[0].source.reset();
-    segments_[0].left = 0;
-    segments_[0].message_ends = false;
-    first_ = 0;
-    return segments_[0];
-  }
-  Segment& opened = segments_.emplace_back();
-  // Behind a full one it will likely be filled too, and need not be copied while it grows.
-  if (behind_full) opened.owned.reserve(kSegmentBytes + OutputBuffer::kReferenceBytesMin);
-  return opened;
+// The last part, if something may follow what it has; else a new one.
+SendQueue::Part& SendQueue::open_part() {
+  if (empty() || parts_.back().left > 0) parts_.emplace_back();
+  parts_.back().message_ends = false;
+  return parts_.back();
 }
 
 void SendQueue::add_copy(std::string_view bytes) {
-  Segment& segment = open_segment();
-  segment.owned.append(bytes);
-  segment.left += bytes.size();
-  segment.message_ends = false;
+  open_part().copied += bytes.size();
+  copied_.append(bytes);
   bytes_ += bytes.size();
-}
-
-void SendQueue::add_owned(std::string bytes) {
-  bytes_ += bytes.size();
-  const std::uint64_t left = bytes.size();
-  segments_.push_back({.shared = base::SharedBytes(std::move(bytes)), .left = left});
 }
 
 void SendQueue::add_shared(base::SharedBytes bytes) {
-  bytes_ += bytes.size();
-  const std::uint64_t left = bytes.size();
-  segments_.push_back({.shared = std::move(bytes), .left = left});
+  Part& part = open_part();
+  part.left = bytes.size();
+  part.shared = std::move(bytes);
+  bytes_ += part.left;
 }
 
 SendQueue::Outcome SendQueue::take(std::size_t bytes_max, OutputBuffer& out) {
   std::size_t taken = 0;
   while (!empty() && taken < bytes_max) {
-    if (segments_[first_].source) {
-      if (const auto stopped = pull_front(bytes_max - taken, out, taken)) return *stopped;
+    Part& front = parts_[first_];
+    if (front.copied > 0) {
+      taken += take_copied(front, bytes_max - taken, out);
+    } else if (front.source) {
+      if (const auto stopped = pull(front, bytes_max - taken, out, taken)) return *stopped;
     } else {
-      taken += take_front(bytes_max - taken, out);
+      taken += take_shared(front, bytes_max - taken, out);
     }
-    if (segments_[first_].left > 0) continue;
-    inside_message_ = !segments_[first_].message_ends;
+    if (front.copied > 0 || front.left > 0) {
+      inside_message_ = true;
+      continue;
+    }
+    inside_message_ = !front.message_ends;
     pop_front();
   }
   return Outcome::kTaken;
 }
 
-std::uint64_t SendQueue::take_front(std::uint64_t bytes_max, OutputBuffer& out) {
-  Segment& front = segments_[first_];
-  const std::uint64_t count = std::min(bytes_max, front.left);
-  if (!front.shared.empty()) {
-    out.append(front.shared.slice(front.shared.size() - front.left, count));
-  } else {
-    out.append(std::string_view(front.owned).substr(front.owned.size() - front.left, count));
-  }
-  front.left -= count;
+std::uint64_t SendQueue::take_copied(Part& part, std::uint64_t bytes_max, OutputBuffer& out) {
+  const std::uint64_t count = std::min(bytes_max, part.copied);
+  out.append(std::string_view(copied_).substr(copied_at_, count));
+  copied_at_ += count;
+  part.copied -= count;
   bytes_ -= count;
-  inside_message_ = true;
+  // A queue that is never quite empty must not keep what was taken.
+  if (copied_at_ >= kTakenBytesMax && copied_at_ * 2 >= copied_.size()) {
+    copied_.erase(0, std::exchange(copied_at_, 0));
+  }
+  return count;
+}
+
+std::uint64_t SendQueue::take_shared(Part& part, std::uint64_t bytes_max, OutputBuffer& out) {
+  const std::uint64_t count = std::min(bytes_max, part.left);
+  out.append(part.shared, part.shared.size() - part.left, count);
+  part.left -= count;
+  bytes_ -= count;
   return count;
 }
 
 // An outcome where take() must stop, nullopt where it goes on.
-std::optional<SendQueue::Outcome> SendQueue::pull_front(std::size_t bytes_max, OutputBuffer& out,
-                                                        std::size_t& taken) {
-  Segment& front = segments_[first_];
-  const std::size_t room = std::min<std::uint64_t>(bytes_max, front.left);
+std::optional<SendQueue::Outcome> SendQueue::pull(Part& part, std::size_t bytes_max,
+                                                  OutputBuffer& out, std::size_t& taken) {
+  const std::size_t room = std::min<std::uint64_t>(bytes_max, part.left);
   const std::span<char> space(out.prepare(room), room);
-  const BodySource::Pulled pulled = front.source->pull(space);
+  const BodySource::Pulled pulled = part.source->pull(space);
   if (const auto* count = std::get_if<std::size_t>(&pulled)) {
     CHECK(*count > 0);
     CHECK_LE(*count, room);
     out.commit(*count);
-    front.left -= *count;
+    part.left -= *count;
     taken += *count;
-    inside_message_ = true;
     return std::nullopt;
   }
   out.commit(0);
@@ -148,14 +137,14 @@ std::optional<SendQueue::Outcome> SendQueue::pull_front(std::size_t bytes_max, O
 }
 
 void SendQueue::pop_front() {
-  Segment& front = segments_[first_];
-  front.source.reset();
-  front.shared = {};
-  if (first_ > 0 || front.owned.capacity() > kKeptCapacityMax) front.owned = std::string();
-  ++first_;
-  // A queue that is never quite empty must not keep its spent segments.
-  if (first_ >= 64 && first_ * 2 >= segments_.size()) {
-    segments_.erase(segments_.begin(), segments_.begin() + static_cast<std::ptrdiff_t>(first_));
+  parts_[first_++] = {};
+  if (empty()) {
+    const bool keeps_parts = parts_.capacity() <= kKeptBytesMax / sizeof(Part);
+    keeps_parts ? parts_.clear() : std::vector<Part>().swap(parts_);
+    copied_.capacity() <= kKeptBytesMax ? copied_.clear() : std::string().swap(copied_);
+    first_ = copied_at_ = 0;
+  } else if (first_ >= 64 && first_ * 2 >= parts_.size()) {
+    parts_.erase(parts_.begin(), parts_.begin() + static_cast<std::ptrdiff_t>(first_));
     first_ = 0;
   }
 }

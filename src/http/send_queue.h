@@ -2,7 +2,10 @@
 //
 // Messages of gRPC with their prefixes, one after the other, so that many share a DATA frame: small
 // ones are copied together, large ones moved or referenced, streamed ones asked from their source
-// when there is room. An empty queue keeps its first buffer for the next message.
+// when there is room. An empty queue keeps a little room for the next message.
+//
+// What is shared by many calls (events) is referenced from a smaller size on than what goes to the
+// socket by reference: so it is copied once for each call, when it leaves, and not twice.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +42,7 @@ class SendQueue {
   Outcome take(std::size_t bytes_max, OutputBuffer& out);
   Status take_failure() { return std::move(failure_); }
 
-  bool empty() const { return first_ == segments_.size(); }
+  bool empty() const { return first_ == parts_.size(); }
   // Bytes held here: those a source still has do not count.
   std::size_t bytes() const { return bytes_; }
   // A part of a message has left: what follows cannot be taken for another.
@@ -47,29 +50,35 @@ class SendQueue {
   void clear();
 
  private:
-  struct Segment {
-    std::string owned;
+  // Some bytes of copied_, then what is not copied: shared bytes, a source's, or nothing.
+  struct Part {
+    std::uint64_t copied = 0;  // bytes not yet taken
+    std::uint64_t left = 0;    // likewise, of what is not copied
     base::SharedBytes shared;
     std::unique_ptr<BodySource> source;
-    std::uint64_t left = 0;  // bytes not yet taken
     bool message_ends = false;
   };
 
-  // Copies into one buffer up to this size; beyond it a segment is closed.
-  static constexpr std::size_t kSegmentBytes = 8192;
-  static constexpr std::size_t kKeptCapacityMax = 4096;
+  // A reference (its count, one more part) is cheaper than a copy from here on.
+  static constexpr std::size_t kSharedBytesMin = 512;
+  // Of taken bytes before they are cut off, and of the room that an empty queue keeps.
+  static constexpr std::size_t kTakenBytesMax = 8192;
+  static constexpr std::size_t kKeptBytesMax = 4096;
 
   void add_prefix(std::uint64_t length, Compressed compressed);
   void add_copy(std::string_view bytes);
-  void add_owned(std::string bytes);
   void add_shared(base::SharedBytes bytes);
-  Segment& open_segment();
-  std::uint64_t take_front(std::uint64_t bytes_max, OutputBuffer& out);
-  std::optional<Outcome> pull_front(std::size_t bytes_max, OutputBuffer& out, std::size_t& taken);
+  Part& open_part();
+  std::uint64_t take_copied(Part& part, std::uint64_t bytes_max, OutputBuffer& out);
+  std::uint64_t take_shared(Part& part, std::uint64_t bytes_max, OutputBuffer& out);
+  std::optional<Outcome> pull(Part& part, std::size_t bytes_max, OutputBuffer& out,
+                              std::size_t& taken);
   void pop_front();
 
-  std::vector<Segment> segments_;
-  std::size_t first_ = 0;  // segments before it are spent
+  std::vector<Part> parts_;
+  std::size_t first_ = 0;  // parts before it are spent
+  std::string copied_;
+  std::size_t copied_at_ = 0;  // what lies before it was taken
   std::size_t bytes_ = 0;
   bool inside_message_ = false;
   Status failure_;

@@ -254,6 +254,26 @@ TEST_F(NetworkTest, TheEndOfOneDirectionLeavesTheOtherOpen) {
   run_in(server_lane_, [&] { EXPECT_FALSE(server().closed->code); });
 }
 
+TEST_F(NetworkTest, WhatIsSentAtOnceLeavesItsBuffer) {
+  listen();
+  connect_pair();
+  std::latch received(1);
+  run_in(client_lane_, [&] {
+    client_->at_bytes = [&] {
+      if (client_->received.size() == 1000) received.count_down();
+    };
+  });
+  run_in(server_lane_, [&] {
+    std::string buffer(1000, 'x');
+    const char* const place = buffer.data();
+    server().stream().write(std::move(buffer));
+    EXPECT_EQ(server().stream().unsent(), 0u);
+    EXPECT_EQ(buffer.data(), place);  // NOLINT: what write() promises
+    EXPECT_GE(buffer.capacity(), 1000u);
+  });
+  received.wait();
+}
+
 TEST_F(NetworkTest, AGracefulCloseSendsAllThatIsQueuedFirst) {
   listen();
   connect_pair();
@@ -268,7 +288,7 @@ TEST_F(NetworkTest, AGracefulCloseSendsAllThatIsQueuedFirst) {
   });
   run_in(server_lane_, [&] {
     server().at_closed = [&] { closed.count_down(); };
-    server().stream().write(much);
+    server().stream().write(std::string(much));
     server().stream().close_gracefully(kLong);
   });
   run_in(client_lane_, [&] { client_->stream().resume_reading(); });

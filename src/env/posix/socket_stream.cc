@@ -70,7 +70,7 @@ void SocketStream::start(StreamHandler& handler) {
   if (socket_) socket_->want_readable();
 }
 
-void SocketStream::write(std::string bytes) {
+void SocketStream::write(std::string&& bytes) {
   if (state_ != State::kOpen || bytes.empty()) return;
   std::size_t sent = 0;
   if (queue_is_empty()) {  // the common case: the kernel takes it, nothing is queued

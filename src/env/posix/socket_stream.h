@@ -26,7 +26,7 @@ class SocketStream final : public Stream, public Descriptor::Events {
   ~SocketStream() override;
 
   void start(StreamHandler& handler) override;
-  void write(std::string bytes) override;
+  void write(std::string&& bytes) override;
   void write(std::vector<base::SharedBytes> pieces) override;
   std::size_t unsent() const override { return unsent_; }
   void pause_reading() override;

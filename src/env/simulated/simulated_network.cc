@@ -99,7 +99,7 @@ void SimulatedStream::start(StreamHandler& handler) {
   connection_->deliver_later(end_, connection_->world.now());
 }
 
-void SimulatedStream::write(std::string bytes) {
+void SimulatedStream::write(std::string&& bytes) {
   if (state_ != State::kOpen || bytes.empty()) return;
   unsent_.append(bytes);
   send_queued();

@@ -65,7 +65,7 @@ class SimulatedStream final : public Stream {
   ~SimulatedStream() override;
 
   void start(StreamHandler& handler) override;
-  void write(std::string bytes) override;
+  void write(std::string&& bytes) override;
   void write(std::vector<base::SharedBytes> pieces) override;
   std::size_t unsent() const override { return unsent_.size(); }
   void pause_reading() override { paused_ = true; }
