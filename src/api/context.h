@@ -9,6 +9,7 @@
 
 #include <google/protobuf/arena.h>
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -106,10 +107,16 @@ class RequestHandler : public http::CallHandler {
   // When the request came. Of a unary call.
   base::TimePoint started() const { return *started_; }
 
+  // Room for a txn of a few operations, but for their keys and values.
+  static constexpr std::size_t kRoomBytes = 768;
+
   Context& context_;
   http::Call& call_;
   Waiting waiting_;
-  Request request_;
+  // The request with all its parts, in the handler's own memory as far as it has room.
+  alignas(std::max_align_t) char room_[kRoomBytes];
+  google::protobuf::Arena arena_{room_, sizeof room_};
+  Request& request_ = *google::protobuf::Arena::CreateMessage<Request>(&arena_);
   AnswerFigures figures_;  // for the log
 
  private:

@@ -106,44 +106,46 @@ std::optional<Touched> touched_by(const Operations& operations) {
   return touched;
 }
 
-bool has_unknown_fields(const google::protobuf::Message& message) {
-  return !message.GetReflection()->GetUnknownFields(message).empty();
+// Whether two of them touch a key in a way that etcd refuses. One that goes alone cannot.
+bool clash(const Operations& operations) {
+  if (operations.empty()) return false;
+  if (operations.size() == 1 && !operations[0].has_request_txn()) return false;
+  return !touched_by(operations);
+}
+
+// Of the message itself, not of what is in it.
+bool has_unknown(const auto& message) {
+  static const auto* const reflection = message.GetReflection();  // one for each type
+  return !reflection->GetUnknownFields(message).empty();
 }
 
 bool has_unknown_fields(const etcdserverpb::TxnRequest& request);
 
 bool has_unknown_fields(const Operations& operations) {
   return std::any_of(operations.begin(), operations.end(), [](const auto& operation) {
-    const google::protobuf::Message& as_message = operation;
-    if (has_unknown_fields(as_message)) return true;
-    const google::protobuf::Message* inner = nullptr;
+    if (has_unknown(operation)) return true;
     switch (operation.request_case()) {
       case etcdserverpb::RequestOp::kRequestRange:
-        inner = &operation.request_range();
-        break;
+        return has_unknown(operation.request_range());
       case etcdserverpb::RequestOp::kRequestPut:
-        inner = &operation.request_put();
-        break;
+        return has_unknown(operation.request_put());
       case etcdserverpb::RequestOp::kRequestDeleteRange:
-        inner = &operation.request_delete_range();
-        break;
+        return has_unknown(operation.request_delete_range());
       case etcdserverpb::RequestOp::kRequestTxn:
         return has_unknown_fields(operation.request_txn());
       case etcdserverpb::RequestOp::REQUEST_NOT_SET:
         return false;
     }
-    return has_unknown_fields(*inner);
+    return false;
   });
 }
 
 bool has_unknown_fields(const etcdserverpb::TxnRequest& request) {
-  const google::protobuf::Message& as_message = request;
-  if (has_unknown_fields(as_message)) return true;
-  for (const auto& compare : request.compare()) {
-    const google::protobuf::Message& one = compare;
-    if (has_unknown_fields(one)) return true;
-  }
-  return has_unknown_fields(request.success()) || has_unknown_fields(request.failure());
+  const auto& compares = request.compare();
+  return has_unknown(request) ||
+         std::any_of(compares.begin(), compares.end(),
+                     [](const auto& compare) { return has_unknown(compare); }) ||
+         has_unknown_fields(request.success()) || has_unknown_fields(request.failure());
 }
 
 bool branch_is_read_only(const Operations& operations) {
@@ -196,9 +198,7 @@ std::optional<RequestErrc> check(const etcdserverpb::DeleteRangeRequest& request
 std::optional<RequestErrc> check(const etcdserverpb::TxnRequest& request,
                                  std::size_t operations_max) {
   if (auto bad = check_tree(request, static_cast<std::int64_t>(operations_max))) return bad;
-  if (!touched_by(request.success()) || !touched_by(request.failure())) {
-    return RequestErrc::kDuplicateKey;
-  }
+  if (clash(request.success()) || clash(request.failure())) return RequestErrc::kDuplicateKey;
   return std::nullopt;
 }
 
@@ -211,11 +211,11 @@ bool is_serializable(const etcdserverpb::TxnRequest& request) {
 }
 
 bool is_canonical(const etcdserverpb::PutRequest& request, std::size_t encoded_bytes) {
-  return request.ByteSizeLong() == encoded_bytes && !has_unknown_fields(request);
+  return request.ByteSizeLong() == encoded_bytes && !has_unknown(request);
 }
 
 bool is_canonical(const etcdserverpb::DeleteRangeRequest& request, std::size_t encoded_bytes) {
-  return request.ByteSizeLong() == encoded_bytes && !has_unknown_fields(request);
+  return request.ByteSizeLong() == encoded_bytes && !has_unknown(request);
 }
 
 bool is_canonical(const etcdserverpb::TxnRequest& request, std::size_t encoded_bytes) {
