@@ -36,6 +36,51 @@ TEST(Background, SealsSegmentsAndLoadsFromFooters) {
   EXPECT_EQ(world.store().stats().footers_rebuilt, 0u);
 }
 
+// Files by name.
+std::map<std::string, std::string> files_of(World& world) {
+  std::map<std::string, std::string> files;
+  for (const std::string& name : world.disk().list(world.directory()).value()) {
+    files[name] = env::read_file(world.disk(), env::join_path(world.directory(), name)).value();
+  }
+  return files;
+}
+
+TEST(Background, AStoreThatIsOnlyFilledHasTheSameFilesAsAnyOther) {
+  std::vector<std::map<std::string, std::string>> files;
+  for (const bool only_filled : {false, true}) {
+    World world;
+    world.options().segment_bytes = std::uint64_t{1} << 20;
+    world.options().narrow_bytes_max = std::uint64_t{2} << 20;
+    world.options().only_filled = only_filled;
+    ASSERT_TRUE(world.open());
+    for (int i = 0; i < 3; i++) {
+      fill(world, 9, 10, 13'331);  // some pieces of 256 KB a segment, none of which ends with one
+      ASSERT_TRUE(world.settle()) << world.error();
+    }
+    EXPECT_GE(world.store().stats().segments_sealed, 2u);
+    EXPECT_EQ(world.store().stats().reads_corrupt, 0u);
+    files.push_back(files_of(world));
+    world.options().only_filled = false;
+    ASSERT_TRUE(world.reopen()) << world.error();
+    EXPECT_EQ(world.check_loaded(), "");
+    EXPECT_EQ(world.check(), "");
+    EXPECT_EQ(world.store().stats().footers_rebuilt, 0u);
+  }
+  EXPECT_EQ(files[0], files[1]);
+}
+
+TEST(Background, ACheckpointOfAStoreThatIsOnlyFilledHasAllThatWasAppended) {
+  World world;
+  world.options().only_filled = true;
+  world.options().segment_bytes = std::uint64_t{1} << 20;
+  ASSERT_TRUE(world.open());
+  fill(world, 3);
+  world.close();
+  world.disk().crash(env::simulated::Disk::Crash::kLoseUnsynced);
+  ASSERT_TRUE(world.reopen()) << world.error();
+  EXPECT_EQ(world.check_loaded(), "");
+}
+
 TEST(Background, SealingInterruptedIsDoneAgain) {
   World world;
   ASSERT_TRUE(world.open());

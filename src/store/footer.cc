@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 #include "base/varint.h"
 
@@ -23,10 +25,12 @@ bool is_before(const KeyRow& a, const KeyRow& b) {
 
 // ---- MemoryKeys ----
 
-// Of two runs, the one whose next row comes later is lower in the heap.
+// Of two runs, the one whose next row comes later is lower in the heap. Most are told apart without
+// a look at their keys, which lie anywhere in memory.
 struct MemoryKeys::After {
   const std::vector<KeyRow>& rows;
   bool operator()(const Run& a, const Run& b) const {
+    if (a.head != b.head) return a.head > b.head;
     return is_before(rows[b.next], rows[a.next]);
   }
 };
@@ -44,7 +48,23 @@ std::string_view MemoryKeys::keep(std::string_view key) {
   return kept;
 }
 
+// The eight bytes behind what all keys share, as a number; of a shorter one followed by zeros. Keys
+// of which one is smaller have heads that are not in the other order.
+std::uint64_t MemoryKeys::head(std::string_view key) const {
+  char bytes[sizeof(std::uint64_t)] = {};
+  const std::string_view rest = key.substr(std::min(shared_bytes_, key.size()));
+  std::memcpy(bytes, rest.data(), std::min(rest.size(), sizeof bytes));
+  return std::byteswap(base::load_le<std::uint64_t>(bytes));
+}
+
 void MemoryKeys::add(const KeyRow& row) {
+  const std::string_view first = rows_.empty() ? row.key : rows_.front().key;
+  const std::size_t length = std::min({shared_bytes_, first.size(), row.key.size()});
+  shared_bytes_ = static_cast<std::size_t>(
+      std::mismatch(row.key.begin(), row.key.begin() + static_cast<std::ptrdiff_t>(length),
+                    first.begin())
+          .first -
+      row.key.begin());
   rows_.push_back(row);
   rows_.back().key = keep(row.key);
 }
@@ -58,7 +78,7 @@ bool MemoryKeys::sort_step() {
   const std::size_t end = std::min(rows_.size(), sorted_ + kRunRows);
   std::sort(rows_.begin() + static_cast<std::ptrdiff_t>(sorted_),
             rows_.begin() + static_cast<std::ptrdiff_t>(end), is_before);
-  heap_.push_back({sorted_, end});
+  heap_.push_back({sorted_, end, head(rows_[sorted_].key)});
   std::push_heap(heap_.begin(), heap_.end(), After{rows_});
   sorted_ = end;
   return true;
@@ -72,6 +92,7 @@ base::Result<bool> MemoryKeys::next() {
   if (run.next == run.end) {
     heap_.pop_back();
   } else {
+    run.head = head(rows_[run.next].key);
     std::push_heap(heap_.begin(), heap_.end(), After{rows_});
   }
   return true;

@@ -68,14 +68,17 @@ class MemoryKeys final : public KeySource {
   static constexpr std::size_t kArenaBytes = 64 * 1024;
   struct Run {
     std::size_t next, end;
+    std::uint64_t head;  // of the next one's key
   };
   struct After;
+  std::uint64_t head(std::string_view key) const;
   std::string_view keep(std::string_view key);
 
   std::vector<KeyRow> rows_;
   std::vector<std::unique_ptr<char[]>> arenas_;
   std::size_t arena_left_ = 0;
   char* arena_at_ = nullptr;
+  std::size_t shared_bytes_ = ~std::size_t{0};  // that all keys begin with
   std::size_t sorted_ = 0;
   std::vector<Run> heap_;
 };

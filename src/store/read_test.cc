@@ -184,7 +184,12 @@ TEST(Selection, IsWalkedByRevisionWithoutReadingRecords) {
   Selection selection(world.store().snapshot());
   auto shuffled = chosen;
   std::shuffle(shuffled.begin(), shuffled.end(), random);
-  for (const Revision at : shuffled) ASSERT_TRUE(selection.add(at));
+  const auto half = shuffled.begin() + static_cast<std::ptrdiff_t>(shuffled.size() / 2);
+  for (const Revision at : std::span(shuffled.begin(), half)) ASSERT_TRUE(selection.add(at));
+  EXPECT_EQ(selection.add_all(std::span(half, shuffled.end())), std::nullopt);
+  EXPECT_EQ(selection.add_all({}), std::nullopt);
+  EXPECT_EQ(selection.add_all(std::vector<Revision>{chosen[0], {1000001, 0}, {1000002, 0}}),
+            (Revision{1000001, 0}));
   world.put("later", "is in no snapshot");
   ASSERT_TRUE(world.commit());
   EXPECT_EQ(selection.add({1000000, 0}).error(), base::StorageErrc::kMissing);

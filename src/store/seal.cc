@@ -4,14 +4,31 @@
 
 namespace keelson::store {
 
+namespace {
+
+// One that has the records already, or one without any.
+FooterBuilder footer_of(Row& row, FooterBuilder::Config config) {
+  if (row.footer == nullptr) {
+    FooterBuilder footer(config);
+    footer.make_room(row.segment->records());
+    return footer;
+  }
+  FooterBuilder footer = std::move(*row.footer);
+  row.footer.reset();
+  CHECK_EQ(footer.records(), row.segment->records());
+  footer.finish_records(row.seal_end, row.seal_chain);
+  return footer;
+}
+
+}  // namespace
+
 Sealing::Sealing(Store::Impl& store, std::size_t row)
     : store_(store),
       row_(row),
-      footer_(store.footer_config(store.rows_[row].saved.id)),
+      footer_(footer_of(store.rows_[row], store.footer_config(store.rows_[row].saved.id))),
       output_(store.volume_, store.rows_[row].segment->shared_file(), store.rows_[row].seal_end,
-              store.options_.push_out_bytes) {
-  footer_.make_room(store.rows_[row].segment->records());
-}
+              store.options_.push_out_bytes),
+      next_(footer_.records()) {}
 
 base::Result<Slice> Sealing::step() {
   if (next_ < store_.rows_[row_].segment->records()) return read_records();

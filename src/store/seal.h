@@ -2,6 +2,8 @@
 //
 //   Reading --all records read--> Footer --written and synced--> (manifest saved, row swapped)
 //
+// Of a store that is only filled the records are known since they were appended: nothing is read.
+//
 // Begun only for a segment that ended right after a synced checkpoint, so no footer covers what a
 // start might drop. A crash on the way leaves a segment without footer, which the next start reads
 // as such.
@@ -31,8 +33,8 @@ class Sealing {
   const std::size_t row_;
   FooterBuilder footer_;
   SegmentOutput output_;
-  std::size_t next_ = 0;  // the record to be read next
-  std::string buffer_;    // a slice's records; kept, for fresh memory is dear
+  std::size_t next_;    // the record to be read next
+  std::string buffer_;  // a slice's records; kept, for fresh memory is dear
 };
 
 }  // namespace keelson::store

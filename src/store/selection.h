@@ -12,6 +12,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +37,8 @@ class Selection {
 
   // kMissing if there is no such record.
   base::Result<void, base::StorageErrc> add(base::Revision revision);
+  // All of these, which costs much less where they lie anywhere. The first that is missing, if any.
+  std::optional<base::Revision> add_all(std::span<const base::Revision> revisions);
 
   class Walk;
   // From the first chosen record on. The Selection outlives it and is complete.

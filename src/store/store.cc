@@ -57,6 +57,7 @@ base::Result<> Store::Impl::append_records(const base::Batch& batch) {
     entries.clear();
     return {};
   };
+  FooterBuilder* const footer = batch.records().empty() ? nullptr : footer_to_come();
   for (const base::Record& record : batch.records()) {
     CHECK_LE(record.encoded.size(), kPayloadBytesMax);
     const std::uint64_t offset = tail_end_ + buffer.size();
@@ -76,6 +77,10 @@ base::Result<> Store::Impl::append_records(const base::Batch& batch) {
                        .body_crc = header.body_crc,
                        .length_and_tombstone =
                            header.length | (record.tombstone ? TailEntry::kTombstoneBit : 0)});
+    if (footer != nullptr) {
+      footer->add({header.revision, offset}, header.body_crc, record.tombstone,
+                  record.encoded.view());
+    }
     stats_.records++;
     stats_.record_bytes += header.length;
     if (buffer.size() >= kWriteBytes) RETURN_IF_ERROR(flush());
@@ -83,14 +88,49 @@ base::Result<> Store::Impl::append_records(const base::Batch& batch) {
   return entries.empty() ? base::Result<>() : flush();
 }
 
+// That of the last segment, if it is made from what is appended; not where a start found records.
+FooterBuilder* Store::Impl::footer_to_come() {
+  if (options_.only_filled && tail_footer_ == nullptr && tail_->size() == 0) {
+    tail_footer_ = std::make_unique<FooterBuilder>(footer_config(rows_.back().saved.id));
+    // As many as the last one had; there is none of it before the first.
+    if (rows_.size() > 1) tail_footer_->make_room(rows_[rows_.size() - 2].segment->records());
+  }
+  return tail_footer_.get();
+}
+
+// What is gathered counts as written: nobody reads it before it is.
 base::Result<> Store::Impl::write_tail(std::string_view bytes) {
   env::File& file = tail_file_->file();
-  RETURN_IF_ERROR(volume_.with_reserve([&] { return file.write_at(tail_end_, bytes); }));
+  if (options_.only_filled) {
+    RETURN_IF_ERROR(gather(bytes));
+  } else {
+    RETURN_IF_ERROR(volume_.with_reserve([&] { return file.write_at(tail_end_, bytes); }));
+  }
   tail_end_ += bytes.size();
   bytes_since_checkpoint_ += bytes.size();
-  if (tail_end_ - tail_pushed_ < options_.push_out_bytes) return {};
+  if (options_.only_filled || tail_end_ - tail_pushed_ < options_.push_out_bytes) return {};
   RETURN_IF_ERROR(file.push_out(tail_pushed_, tail_end_ - tail_pushed_, false));
   tail_pushed_ = tail_end_;
+  return {};
+}
+
+base::Result<> Store::Impl::gather(std::string_view bytes) {
+  if (!gathering_) gathering_.emplace();
+  if (gathering_->is_empty()) gathering_->begin(tail_end_);
+  while (!bytes.empty()) {
+    gathering_->take(bytes);
+    if (gathering_->is_full()) RETURN_IF_ERROR(write_gathered());
+  }
+  return {};
+}
+
+base::Result<> Store::Impl::write_gathered() {
+  if (!gathering_ || gathering_->is_empty()) return {};
+  env::File& file = tail_file_->file();
+  if (gathering_->is_whole() && tail_footer_ != nullptr) file.bypass_cache();
+  RETURN_IF_ERROR(volume_.with_reserve(
+      [&] { return file.write_at(gathering_->offset(), gathering_->piece()); }));
+  gathering_->next();
   return {};
 }
 
@@ -143,6 +183,7 @@ base::Result<> Store::Impl::checkpoint(base::TimePoint now, base::WallTime wall_
   }
   if (buckets_first) RETURN_IF_ERROR(remember(log_->sync()));
   RETURN_IF_ERROR(remember(write_checkpoint(wall_now)));
+  RETURN_IF_ERROR(remember(write_gathered()));
   if (!options_.broken.checkpoint_without_sync) {
     RETURN_IF_ERROR(remember(tail_file_->file().sync()));
   }
@@ -218,8 +259,10 @@ base::Result<> Store::Impl::roll(base::WallTime wall_now) {
   if (!file) return base::fail(file.error());
   next_segment_id_++;
   RETURN_IF_ERROR(volume_.sync_directory());
+  CHECK(!gathering_ || gathering_->is_empty());
   rows_.back().seal_end = ended_at;
   rows_.back().seal_chain = ended_chain;
+  rows_.back().footer = std::move(tail_footer_);
   tail_ = std::make_shared<TailIndex>();
   tail_file_ = std::make_shared<SegmentFile>(*std::move(file), graveyard_);
   const base::Revision first{newest_.main,

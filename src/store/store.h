@@ -91,6 +91,11 @@ struct Options {
   std::uint64_t bucket_log_dead_bytes = std::uint64_t{1}
                                         << 20;  // rewritten when that much and most is dead
 
+  // Of a store that is filled and closed, and opened anew before anybody reads of it: what is
+  // appended is written in large pieces around the page cache, and footers are made from it instead
+  // of from the files.
+  bool only_filled = false;
+
   // Reserve: two files of segment_bytes (+1/3), on a volume below 2 GiB of 1/16 of it, at least 1
   // MB. Off in tests that do not speak of it.
   bool reserve = true;

@@ -15,6 +15,7 @@
 #include "store/bucket_log.h"
 #include "store/deaths.h"
 #include "store/footer.h"
+#include "store/gathering.h"
 #include "store/manifest.h"
 #include "store/merge.h"
 #include "store/recovery.h"
@@ -32,8 +33,9 @@ struct Row {
   std::uint64_t dead_records_saved = 0;  // how many of them its .dead file has
   std::uint64_t seal_end = 0;            // of one that waits for its footer: where its records end
   std::uint32_t seal_chain = 0;
-  bool damaged = false;              // a bad record was met in the background: left as it is
-  std::unique_ptr<MemoryKeys> keys;  // until load(): of one that is not sealed
+  bool damaged = false;                   // a bad record was met in the background: left as it is
+  std::unique_ptr<FooterBuilder> footer;  // has all records of one that waits for it (only_filled)
+  std::unique_ptr<MemoryKeys> keys;       // until load(): of one that is not sealed
 
   std::uint64_t record_bytes(std::uint64_t tail_end) const {
     const std::uint64_t end = segment->sealed() ? segment->data_end()
@@ -100,7 +102,10 @@ class Store::Impl {
 
   // store.cc
   base::Result<> append_records(const base::Batch& batch);
+  FooterBuilder* footer_to_come();
   base::Result<> write_tail(std::string_view bytes);
+  base::Result<> gather(std::string_view bytes);
+  base::Result<> write_gathered();
   base::Result<> append_changes(const base::Batch& batch);
   Checkpoint next_checkpoint(base::WallTime wall_now) const;
   base::Result<> write_checkpoint(base::WallTime wall_now);
@@ -152,7 +157,9 @@ class Store::Impl {
   std::shared_ptr<TailIndex> tail_;
   std::shared_ptr<SegmentFile> tail_file_;
   std::uint64_t tail_end_ = 0;
-  std::uint64_t tail_pushed_ = 0;  // write-back was begun up to here
+  std::uint64_t tail_pushed_ = 0;       // write-back was begun up to here
+  std::optional<Gathering> gathering_;  // only_filled: what was appended and is not written yet
+  std::unique_ptr<FooterBuilder> tail_footer_;  // only_filled: has all of the segment's records
   std::uint32_t tail_chain_ = 0;
   std::uint64_t last_checkpoint_offset_ = 0;
 
