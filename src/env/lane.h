@@ -51,6 +51,10 @@ class Lane {
   // that. May change which thread runs other's next jobs, never which or in what order.
   virtual void stand_in_for(Lane& /*other*/) {}
 
+  // True while whoever wakes takes the core of this lane's jobs at once: they need not rest for the
+  // sake of others. From any lane.
+  virtual bool gives_way() const { return false; }
+
   // True inside a job of this lane.
   virtual bool is_current() const = 0;
   virtual std::string_view name() const = 0;

@@ -144,10 +144,8 @@ DbFile::DbFile(DbState state, std::uint64_t piece_bytes)
 base::Result<bool> DbFile::mark() {
   std::vector<base::Revision> revisions;
   const bool is_last = kept_.step(kKeysPerSlice, revisions);
-  for (const base::Revision revision : revisions) {
-    if (!selection_.add(revision)) {
-      return base::fail(unreadable(fmt::format("record of revision {}", revision)));
-    }
+  if (const auto missing = selection_.add_all(revisions)) {
+    return base::fail(unreadable(fmt::format("record of revision {}", *missing)));
   }
   if (is_last) view_.reset();
   return is_last;

@@ -330,6 +330,7 @@ class DbTransferTest : public DbFileTest {
   }
   std::string import_path() const { return env::join_path(paths_.member, "store.import"); }
   std::uint64_t staged_bytes() {
+    if (!host_.disk().status(import_path()).value()) return 0;
     std::uint64_t sum = 0;
     for (const auto& name : host_.disk().list(import_path()).value()) {
       sum += host_.disk().status(env::join_path(import_path(), name)).value()->size;
@@ -480,29 +481,6 @@ TEST_F(DbTransferTest, ABrokenTransferLeavesNothing) {
   EXPECT_FALSE(*coming_);
 }
 
-// What has come is in segments before the rest comes, and all of it goes if that does not.
-TEST_F(DbTransferTest, IsStagedWhileItComes) {
-  write_some(400);
-  auto made = make_source();
-  const std::string bytes = rest_of(*made.source);
-  auto sink = make_sink(made.snapshot.metadata.index);
-  const auto give = [&](std::size_t begin, std::size_t end) {
-    return write(*sink, base::SharedBytes(bytes.substr(begin, end - begin)));
-  };
-  const std::string import = import_path();
-  ASSERT_EQ(give(0, 5000), "");
-  EXPECT_FALSE(host_.disk().status(import).value()) << "the root has not come";
-  ASSERT_EQ(give(5000, bytes.size() / 2), "");
-  const std::uint64_t of_half = staged_bytes();
-  EXPECT_GT(of_half, bytes.size() / 3);
-  ASSERT_EQ(give(bytes.size() / 2, bytes.size()), "");
-  EXPECT_GT(staged_bytes(), of_half + bytes.size() / 4);
-  EXPECT_FALSE(host_.disk().status(staged_path(paths_, made.snapshot.metadata.index)).value());
-  on_lane([&] { sink.reset(); });
-  EXPECT_EQ(left(), std::vector<std::string>{"snap"});
-  EXPECT_FALSE(*coming_);
-}
-
 // 100 records of 256 KB, and what else a file must have.
 std::string file_of_many(std::uint64_t index) {
   const std::string consistent_index = big_endian(index);
@@ -537,11 +515,37 @@ std::string file_of_many(std::uint64_t index) {
   return writer.take();
 }
 
+// What has come is in segments before the rest comes, and all of it goes if that does not.
+TEST_F(DbTransferTest, IsStagedWhileItComes) {
+  const std::string bytes = file_of_many(1000);
+  auto sink = make_sink(1000);
+  const auto give = [&](std::size_t begin, std::size_t end) {
+    auto answer = write(*sink, base::SharedBytes(bytes.substr(begin, end - begin)));
+    world_.run_for(Seconds(1));
+    return answer;
+  };
+  const std::string import = import_path();
+  ASSERT_EQ(give(0, 5000), "");
+  EXPECT_FALSE(host_.disk().status(import).value()) << "the root has not come";
+  ASSERT_EQ(give(5000, bytes.size() / 2), "");
+  const std::uint64_t of_half = staged_bytes();
+  EXPECT_GT(of_half, bytes.size() / 3);
+  ASSERT_EQ(give(bytes.size() / 2, bytes.size()), "");
+  EXPECT_GT(staged_bytes(), of_half + bytes.size() / 4);
+  EXPECT_FALSE(host_.disk().status(staged_path(paths_, 1000)).value());
+  on_lane([&] { sink.reset(); });
+  EXPECT_EQ(left(), std::vector<std::string>{"snap"});
+  EXPECT_FALSE(*coming_);
+}
+
 // Else an etcd would give up where the root comes late and much is to be caught up with.
 TEST_F(DbTransferTest, APieceIsAnsweredHoweverMuchTheWalkHasToDo) {
   auto sink = make_sink(1000);
   const std::string bytes = file_of_many(1000);
-  ASSERT_EQ(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 1))), "");
+  ASSERT_EQ(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 2))), "");
+  EXPECT_LT(staged_bytes(), bytes.size() / 4) << "the next one is to be there when it is done";
+  ASSERT_EQ(write(*sink, base::SharedBytes(bytes.substr(bytes.size() - 2, 1))), "");
+  EXPECT_GT(staged_bytes(), bytes.size() * 2 / 5) << "one is ahead, not two";
   EXPECT_LT(staged_bytes(), bytes.size() * 3 / 4);
   world_.run_for(Seconds(1));
   EXPECT_GT(staged_bytes(), bytes.size() * 19 / 20) << "it goes on by itself";
@@ -551,13 +555,14 @@ TEST_F(DbTransferTest, APieceIsAnsweredHoweverMuchTheWalkHasToDo) {
   EXPECT_EQ(opened.recovered.newest.main, (1 << 20) + 99);
 }
 
-TEST_F(DbTransferTest, DamageIsSaidWithItsPieceAndNothingIsLeft) {
+TEST_F(DbTransferTest, DamageIsSaidWithTheNextPieceAndNothingIsLeft) {
   write_some(400);
   auto made = make_source();
   std::string bytes = rest_of(*made.source);
   bytes[bytes.size() / 2 / 4096 * 4096] ^= 1;
   auto sink = make_sink(made.snapshot.metadata.index);
-  EXPECT_THAT(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 1))),
+  EXPECT_EQ(write(*sink, base::SharedBytes(bytes.substr(0, bytes.size() - 2))), "");
+  EXPECT_THAT(write(*sink, base::SharedBytes(bytes.substr(bytes.size() - 2, 1))),
               ::testing::HasSubstr("found a header of"));
   EXPECT_FALSE(host_.disk().status(import_path()).value());
   EXPECT_THAT(finish(*sink), ::testing::HasSubstr("found a header of"));
@@ -586,8 +591,8 @@ TEST_F(DbTransferTest, RoomIsAskedForWithTheFirstPages) {
   host_.disk().set_capacity(std::uint64_t{1} << 30);
   const auto space = host_.disk().space(paths_.snap).value();
   host_.disk().set_capacity(space.total - space.available + 2 * made.source->size());
-  EXPECT_EQ(write(*sink, piece.slice(0, 4096)), "");
-  EXPECT_THAT(write(*sink, piece.slice(4096, 4096)), ::testing::HasSubstr("staging a snapshot of"));
+  EXPECT_EQ(write(*sink, piece.slice(0, 8192)), "");
+  EXPECT_THAT(write(*sink, piece.slice(8192, 4096)), ::testing::HasSubstr("staging a snapshot of"));
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ struct Planning : std::enable_shared_from_this<Planning> {
 
 void DbSource::make(Shared& shared, env::Lane& lane,
                     base::Function<void(base::Result<Made>)> done) {
-  env::Lane& worker = shared.any_worker();
+  env::Lane& worker = shared.transfer_lane();
   shared.applier->run_at_state([&shared, &lane, &worker, done = std::move(done)](
                                    std::shared_ptr<const View> view, store::Store& store) mutable {
     auto planning =
@@ -81,7 +81,7 @@ void DbSource::next(base::Function<void(Piece)> done) {
   };
   const raft::Index applied = shared_.progress.applied.load(std::memory_order_relaxed);
   const bool is_busy = std::exchange(applied_, applied) != applied;
-  if (!is_busy) return worker_.post(std::move(make));
+  if (!is_busy || worker_.gives_way()) return worker_.post(std::move(make));
   lane_.after(kDbRest, [&worker = worker_, make = std::move(make)]() mutable {
     worker.post(std::move(make));
   });
@@ -114,19 +114,36 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
   }
 
   void write(base::SharedBytes bytes, Done done) {
-    if (auto taken = take(std::move(bytes)); !taken) return answer(std::move(taken), done);
-    wait_for(std::move(done), kSlicesPerPiece);
+    if (is_at_work_) {
+      CHECK(!next_);
+      next_ = [this, bytes = std::move(bytes), done = std::move(done)]() mutable {
+        write(std::move(bytes), std::move(done));
+      };
+      return;
+    }
+    const auto taken = take(std::move(bytes));
+    if (taken) work(kSlicesPerPiece);
+    answer(taken, done);
   }
   void finish(Done done) {
+    if (is_at_work_) {
+      CHECK(!next_);
+      next_ = [this, done = std::move(done)]() mutable { finish(std::move(done)); };
+      return;
+    }
     if (imported_ && import_ == nullptr) {
       imported_ = fail(base::make_error(std::errc::bad_message, "a snapshot without a file"));
     }
     if (!imported_) return answer(imported_, done);
     coming_->end();
-    wait_for(std::move(done), ~std::size_t{0});
+    waiting_ = std::move(done);
+    work(~std::size_t{0});
   }
   // Nobody waits for it any more.
-  void abandon() { import_.reset(); }
+  void abandon() {
+    import_.reset();
+    next_ = nullptr;
+  }
 
  private:
   base::Result<> take(base::SharedBytes bytes) {
@@ -147,11 +164,16 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
     return {};
   }
 
-  // For the walk to get as far as it can, in so many slices at most.
-  void wait_for(Done done, std::size_t slices) {
-    waiting_ = std::move(done);
+  // Lets the walk get as far as it can, in so many slices at most.
+  void work(std::size_t slices) {
+    is_at_work_ = true;
     slices_left_ = slices;
     go_on();
+  }
+  void end_work() {
+    is_at_work_ = false;
+    answer(imported_, waiting_);
+    if (next_) std::exchange(next_, nullptr)();
   }
   // A slice after the other, each a job.
   void go_on() {
@@ -164,14 +186,15 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
   void slice() {
     const auto step = import_->step();
     if (step && *step == StoreImport::Step::kMore) {
-      if (slices_left_ > 0 && --slices_left_ == 0) answer({}, waiting_);
-      return go_on();
+      go_on();
+      if (slices_left_ > 0 && --slices_left_ == 0) end_work();
+      return;
     }
     const bool is_over = !step || *step == StoreImport::Step::kDone;
     if (!step) imported_ = fail(step.error());
     if (is_over) import_.reset();
     if (auto removed = is_over ? remove_file() : base::Result<>(); imported_) imported_ = removed;
-    answer(imported_, waiting_);
+    end_work();
   }
   // It goes also if nothing can be made of it: it would not be asked for again.
   base::Result<> remove_file() {
@@ -199,8 +222,10 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
   std::unique_ptr<StoreImport> import_;  // until it is done, or has failed
   base::Result<> imported_;              // what has gone wrong, if anything
   bool is_going_on_ = false;             // a slice is on its way
-  Done waiting_;                         // for the walk to get on, if anybody does
-  std::size_t slices_left_ = 0;          // until it is answered anyway
+  bool is_at_work_ = false;              // on the last piece, or on the end
+  std::size_t slices_left_ = 0;          // of that
+  Done waiting_;                         // for the end
+  base::Job next_;                       // what was asked for meanwhile: one thing at a time
 };
 
 DbSink::DbSink(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,

@@ -37,7 +37,8 @@ class DbSource final : public peer::SnapshotSource {
 
   std::uint64_t size() const override { return file_->bytes(); }
   // While requests are applied it rests between two pieces (kDbRest), as a client's stream does:
-  // then the cores are theirs. Where nobody writes, the follower gets them as fast as can be.
+  // then the cores are theirs. Where nobody writes, or its lane gives way by itself, the follower
+  // gets them as fast as can be.
   void next(base::Function<void(Piece)> done) override;
 
  private:
@@ -53,10 +54,10 @@ class DbSource final : public peer::SnapshotSource {
 
 // Imports what comes while it comes: with each piece, by slices, as far as the walk of its trees
 // gets (StoreImport). What it has not come to goes to the file when the next piece is there: a file
-// of another order is not held in memory. The peer is answered for a piece when the walk has got as
-// far as it can, or by some slices further: what is left it does between later pieces. So a piece
-// that cannot be imported is refused, itself or by those that follow; meanwhile the next one
-// gathers.
+// of another order is not held in memory. A piece is worked on until the walk has got as far as it
+// can, or by some slices further: what is left it does between later pieces. The peer is answered
+// when that begins, so the next piece is there when it ends, and a piece that cannot be imported is
+// refused by one that follows, or by the end.
 class DbSink final : public peer::SnapshotSink {
  public:
   struct Wanted {

@@ -59,6 +59,7 @@ void Member::wire(Booted booted, env::FileSystem& files, env::Network& network,
                   std::uint64_t chance) {
   const Paths paths = Paths::of(shared_.config);
   shared_.workers = lanes_.workers;
+  shared_.transfer = lanes_.transfer;
   shared_.log_lane = lanes_.log;
   shared_.apply_lane = lanes_.apply;
   shared_.store_lane = lanes_.store;

@@ -40,6 +40,7 @@ struct Lanes {
   env::Lane* apply = nullptr;
   env::Lane* store = nullptr;
   std::vector<env::Lane*> workers;
+  env::Lane* transfer = nullptr;  // of db files between members; none: a worker
 };
 
 class Member {

@@ -101,7 +101,7 @@ base::Result<std::unique_ptr<peer::SnapshotSink>> Peers::open_snapshot(
   const std::uint64_t id = base::Random(shared_.identity.member_id ^
                                         static_cast<std::uint64_t>(now.time_since_epoch().count()))
                                .next();
-  return std::make_unique<DbSink>(lane_, shared_.any_worker(), *shared_.files,
+  return std::make_unique<DbSink>(lane_, shared_.transfer_lane(), *shared_.files,
                                   Paths::of(shared_.config),
                                   DbSink::Wanted{.index = index, .applied = applied},
                                   store_options(shared_.config, now, id, 0), coming_);

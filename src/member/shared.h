@@ -68,6 +68,7 @@ struct Shared {
   std::unique_ptr<env::Channel<RaftEvent>> to_raft_events;
   std::vector<std::unique_ptr<Front>> fronts;  // by number
   std::vector<env::Lane*> workers;
+  env::Lane* transfer = nullptr;  // none: a worker
   Applier* applier = nullptr;
   Peers* peers = nullptr;
   // Since when messages to or from that member get through; nullopt if they do not. From any lane;
@@ -96,6 +97,8 @@ struct Shared {
   env::Lane& any_worker() {
     return *workers[next_worker.fetch_add(1, std::memory_order_relaxed) % workers.size()];
   }
+  // Of what goes from member to member as a file: a lane that nobody waits for.
+  env::Lane& transfer_lane() { return transfer != nullptr ? *transfer : any_worker(); }
 };
 
 // Durability is in doubt (a write or sync failed, or a record of ours cannot be): says why and

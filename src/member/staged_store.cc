@@ -214,6 +214,7 @@ base::Result<> StoreImport::open_store() {
   store::Options options = options_;
   options.checkpoint_bytes = std::max(options.checkpoint_bytes, options.segment_bytes);
   options.checkpoint_interval = base::Duration::max() / 2;
+  options.only_filled = true;
   options.collection_slice_bytes = std::min(options.collection_slice_bytes, kSealBytesPerSlice);
   ASSIGN_OR_RETURN(auto opened, store::Store::open(files_, import_path(paths_), options));
   store_ = std::move(opened.store);

@@ -41,6 +41,7 @@ std::vector<env::posix::LaneOnThread> lane_table(unsigned cores) {
     table.push_back(
         {.lane = numbered("worker", i), .thread = numbered("worker", i), .background = true});
   }
+  table.push_back({.lane = "transfer", .thread = "transfer", .background = true, .patient = true});
   return table;
 }
 
@@ -48,7 +49,8 @@ member::Lanes lanes_of(env::posix::Runtime& runtime, unsigned cores) {
   member::Lanes lanes{.raft = &runtime.lane("raft"),
                       .log = &runtime.lane("log"),
                       .apply = &runtime.lane("apply"),
-                      .store = &runtime.lane("store")};
+                      .store = &runtime.lane("store"),
+                      .transfer = &runtime.lane("transfer")};
   for (unsigned i = 0; i < io_lanes(cores); i++) {
     lanes.io.push_back(&runtime.lane(numbered("io", i)));
   }

@@ -123,6 +123,7 @@ void Loop::start() {
   thread_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
     if (background_) yield_to_others();
+    if (patience_) patience_->begin(clock_.now());
     current_loop = this;
     try {
       run();
@@ -379,8 +380,10 @@ void Loop::execute(LoopLane* lane, base::Job job) {
 }
 
 void Loop::let_others_run() {
-  if (clock_.now() - burst_began_ < kBackgroundBurst) return;
-  yield_();
+  const auto now = clock_.now();
+  if (now - burst_began_ < kBackgroundBurst) return;
+  if (patience_) patience_->look(now);
+  if (!gives_way()) yield_();
   burst_began_ = clock_.now();
 }
 
@@ -468,6 +471,8 @@ void LoopLane::stand_in_for(Lane& other) {
 }
 
 bool LoopLane::is_current() const { return loop_.is_current() && loop_.current_lane() == this; }
+
+bool LoopLane::gives_way() const { return loop_.gives_way(); }
 
 bool LoopLane::is_mine() const { return is_current() || !loop_.is_running(); }
 

@@ -34,6 +34,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -42,6 +43,7 @@
 #include "base/check.h"
 #include "base/containers.h"
 #include "env/lane.h"
+#include "env/posix/patience.h"
 
 namespace boost::asio {
 class io_context;
@@ -64,6 +66,7 @@ class LoopLane final : public Lane {
   void rouse() override;
   void stand_in_for(Lane& other) override;
   bool is_current() const override;
+  bool gives_way() const override;
   std::string_view name() const override { return name_; }
   Clock& clock() override { return clock_; }
 
@@ -154,6 +157,10 @@ class Loop {
   // Takes back that its thread yields to others, by the kernel's niceness and after each burst of
   // jobs: it does until then.
   void run_in_foreground() { background_ = false; }
+  // Lets its thread take what the others leave. Not in the foreground.
+  void be_patient(const OwnScheduling& scheduling = kOwnScheduling) {
+    patience_.emplace(scheduling);
+  }
   // Ends after the current turn and joins. Not from its own thread.
   void stop();
   // Destroys, unrun, the jobs, hooks and timers left over. False if there were none. They may own
@@ -163,6 +170,7 @@ class Loop {
   bool is_current() const;
 
   // Any thread.
+  bool gives_way() const { return patience_ && patience_->gives_way(); }
   void post(LoopLane* lane, base::Job job);
   void rouse();
 
@@ -225,6 +233,7 @@ class Loop {
   const std::string name_;
   bool background_ = true;
   base::TimePoint burst_began_;  // in the background: it slept, or let others run
+  std::optional<Patience> patience_;
   Clock& clock_;
   Crowd& crowd_;
   const Yield yield_;

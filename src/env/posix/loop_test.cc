@@ -143,5 +143,22 @@ TEST_F(GivingWay, TheBackgroundDoesSoAfterEachBurst) {
   EXPECT_EQ(yields, before + 1);
 }
 
+// A patient one has no need to: whoever wakes has its core.
+TEST_F(GivingWay, ThePatientDoesNot) {
+  static const OwnScheduling kAllowed{.may_come_back = [] { return true; },
+                                      .set_idle = [](bool) { return true; },
+                                      .waited = [] { return std::optional(base::Duration(0)); }};
+  loop_.be_patient(kAllowed);
+  EXPECT_FALSE(lane_.gives_way());
+  loop_.start();
+  std::promise<bool> gives_way;
+  lane_.post([&] {
+    clock_.advance(2 * Loop::kTurnMax);
+    lane_.post([&] { gives_way.set_value(lane_.gives_way()); });
+  });
+  EXPECT_TRUE(gives_way.get_future().get());
+  EXPECT_EQ(yields, 0);
+}
+
 }  // namespace
 }  // namespace keelson::env::posix

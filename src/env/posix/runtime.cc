@@ -91,7 +91,9 @@ Runtime::Runtime(const std::vector<LaneOnThread>& table) : parts_(std::make_uniq
   for (const auto& row : table) {
     for (const auto& lane : parts_->lanes) CHECK_MSG(lane->name() != row.lane, "{}", row.lane);
     Loop& loop = parts_->loop_of_thread(row.thread);
+    CHECK(row.background || !row.patient);
     if (!row.background) loop.run_in_foreground();
+    if (row.patient) loop.be_patient();
     parts_->lanes.push_back(std::make_unique<LoopLane>(loop, row.lane, parts_->clock));
   }
 }

@@ -28,6 +28,9 @@ struct LaneOnThread {
   // Of work that no client's write waits for: a thread of such lanes alone yields to the others
   // where cores are short.
   bool background = false;
+  // Of the background, and nobody waits for any single job of it: where that may be ended again,
+  // its thread takes only what the others leave of the cores (patience.h).
+  bool patient = false;
 };
 
 class Runtime {
