@@ -1,5 +1,6 @@
 #include "api/encode.h"
 
+#include "base/field_writer.h"
 #include "base/varint.h"
 
 namespace keelson::api {
@@ -65,17 +66,12 @@ std::string txn_body(std::string_view header, const mvcc::TxnResult& result) {
 }  // namespace
 
 HeaderBytes::HeaderBytes(const Header& header) {
-  char* out = bytes_;
-  const auto put = [&out](std::uint32_t field, std::uint64_t value) {
-    if (value == 0) return;
-    *out++ = static_cast<char>(base::varint_tag(field));
-    out = base::put_varint_at(out, value);
-  };
-  put(1, header.cluster_id);
-  put(2, header.member_id);
-  put(3, static_cast<std::uint64_t>(header.revision));
-  put(4, header.raft_term);
-  size_ = static_cast<std::size_t>(out - bytes_);
+  base::FieldWriter out(bytes_);
+  out.number(1, header.cluster_id);
+  out.number(2, header.member_id);
+  out.number(3, static_cast<std::uint64_t>(header.revision));
+  out.number(4, header.raft_term);
+  size_ = static_cast<std::size_t>(out.at() - bytes_);
 }
 
 std::string header_only(const Header& header) {

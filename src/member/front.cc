@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/field_writer.h"
 #include "base/planted.h"
 #include "base/varint.h"
 #include "member/applier.h"
@@ -32,15 +33,11 @@ base::SharedBytes encode_proposal(std::uint64_t id, std::uint32_t field, std::st
   const std::size_t size =
       base::message_field_size(field, request.size()) + base::message_field_size(100, header);
   auto bytes = std::make_shared_for_overwrite<char[]>(size);
-  char* out = bytes.get();
-  out = base::put_varint_at(out, base::bytes_tag(field));
-  out = base::put_varint_at(out, request.size());
-  out = std::copy(request.begin(), request.end(), out);
-  out = base::put_varint_at(out, base::bytes_tag(100));
-  out = base::put_varint_at(out, header);
-  out = base::put_varint_at(out, base::varint_tag(1));
-  out = base::put_varint_at(out, id);
-  CHECK_EQ(out, bytes.get() + size);
+  base::FieldWriter out(bytes.get());
+  out.message(field, request);
+  out.head(100, header);
+  out.number(1, id);
+  CHECK_EQ(out.at(), bytes.get() + size);
   const std::string_view view(bytes.get(), size);
   return {std::move(bytes), view};
 }

@@ -1,8 +1,7 @@
 #include "mvcc/record.h"
 
-#include <algorithm>
-
 #include "base/check.h"
+#include "base/field_writer.h"
 #include "base/varint.h"
 
 namespace keelson::mvcc {
@@ -40,25 +39,16 @@ std::string_view* bytes_field(KeyValueView& kv, std::uint64_t tag) {
   }
 }
 
-char* put_number(char* out, std::uint32_t field, std::int64_t value) {
-  if (value == 0) return out;
-  return base::put_varint_at(base::put_varint_at(out, base::varint_tag(field)), as_varint(value));
-}
-
-char* put_bytes(char* out, std::uint32_t field, std::string_view bytes) {
-  if (bytes.empty()) return out;
-  out = base::put_varint_at(base::put_varint_at(out, base::bytes_tag(field)), bytes.size());
-  return std::ranges::copy(bytes, out).out;
-}
-
 // encoded_size(kv) bytes; the place behind them.
-char* put(char* out, const KeyValueView& kv) {
-  out = put_bytes(out, kKey, kv.key);
-  out = put_number(out, kCreateRevision, kv.create_revision);
-  out = put_number(out, kModRevision, kv.mod_revision);
-  out = put_number(out, kVersion, kv.version);
-  out = put_bytes(out, kValue, kv.value);
-  return put_number(out, kLease, kv.lease);
+char* put(char* at, const KeyValueView& kv) {
+  base::FieldWriter out(at);
+  out.bytes(kKey, kv.key);
+  out.number(kCreateRevision, as_varint(kv.create_revision));
+  out.number(kModRevision, as_varint(kv.mod_revision));
+  out.number(kVersion, as_varint(kv.version));
+  out.bytes(kValue, kv.value);
+  out.number(kLease, as_varint(kv.lease));
+  return out.at();
 }
 
 }  // namespace

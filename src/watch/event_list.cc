@@ -1,8 +1,8 @@
 #include "watch/event_list.h"
 
 #include <algorithm>
-#include <cstring>
 
+#include "base/field_writer.h"
 #include "base/varint.h"
 
 namespace keelson::watch {
@@ -11,27 +11,6 @@ namespace {
 constexpr std::uint32_t kEventsField = 11;
 // Of an Event: type (1), kv (2), prev_kv (3).
 constexpr std::uint64_t kDelete = 1;
-
-// Writes to where there is room enough.
-class Writer {
- public:
-  explicit Writer(char* at) : at_(at) {}
-
-  void varint(std::uint64_t value) { at_ = base::put_varint_at(at_, value); }
-  void message(std::uint32_t field, std::string_view body) {
-    head(field, body.size());
-    std::memcpy(at_, body.data(), body.size());
-    at_ += body.size();
-  }
-  void head(std::uint32_t field, std::size_t body_bytes) {
-    varint(base::bytes_tag(field));
-    varint(body_bytes);
-  }
-  char* at() const { return at_; }
-
- private:
-  char* at_;
-};
 
 // A deletion's KeyValue holds the key and the revision of the deletion. api.md 3.4
 std::size_t deleted_kv_bytes(std::string_view key, std::int64_t main) {
@@ -56,20 +35,18 @@ std::size_t event_bytes(const mvcc::Event& event, std::string_view previous) {
 // event_bytes() from `at` on; what comes behind them.
 char* write_event(char* at, const mvcc::Event& event, std::string_view previous) {
   const base::Record& record = event.record;
-  Writer out(at);
+  base::FieldWriter out(at);
   out.head(kEventsField, body_bytes(event, previous));
   if (record.tombstone) {
     const std::string_view key = record.key();
-    out.varint(base::varint_tag(1));
-    out.varint(kDelete);
+    out.number(1, kDelete);
     out.head(2, deleted_kv_bytes(key, record.revision.main));
-    if (!key.empty()) out.message(1, key);
-    out.varint(base::varint_tag(3));
-    out.varint(static_cast<std::uint64_t>(record.revision.main));
+    out.bytes(1, key);
+    out.number(3, static_cast<std::uint64_t>(record.revision.main));
   } else {
     out.message(2, record.encoded.view());
   }
-  if (!previous.empty()) out.message(3, previous);
+  out.bytes(3, previous);
   return out.at();
 }
 
