@@ -182,6 +182,27 @@ class SegmentTable {
   // The one to which `revision` belongs: the last whose first is not above it. segments().size() if
   // it is below all.
   std::size_t segment_of(base::Revision revision) const;
+  // Calls use(n) for each n below `count`, in order, while what a look-up of revision_of(n) reads
+  // is fetched ahead: records that lie anywhere cost a fraction so. Until use() says false.
+  template <class RevisionOf, class Use>
+  void look_up_in_turn(std::size_t count, const RevisionOf& revision_of, const Use& use) const {
+    constexpr std::size_t kAhead = 8;  // look-ups, from table to record and from there to use
+    const auto segment = [&](base::Revision revision) -> const Segment* {
+      const std::size_t at = segment_of(revision);
+      return at < segments_.size() ? segments_[at].get() : nullptr;
+    };
+    for (std::size_t n = 0; n < count + 2 * kAhead; n++) {
+      if (n < count) {
+        const base::Revision revision = revision_of(n);
+        if (const Segment* its = segment(revision)) its->prefetch_table(revision);
+      }
+      if (n >= kAhead && n - kAhead < count) {
+        const base::Revision revision = revision_of(n - kAhead);
+        if (const Segment* its = segment(revision)) its->prefetch_record(revision);
+      }
+      if (n >= 2 * kAhead && !use(n - 2 * kAhead)) return;
+    }
+  }
   ReadCounters& counters() const { return *counters_; }
   bool serve_unchecked() const { return serve_unchecked_; }
 

@@ -30,24 +30,14 @@ base::Result<void, StorageErrc> Selection::add(base::Revision revision) {
 }
 
 std::optional<base::Revision> Selection::add_all(std::span<const base::Revision> revisions) {
-  constexpr std::size_t kAhead =
-      12;  // so many look-ups before it is used, what it reads is fetched
-  const SegmentTable& table = snapshot_->table();
-  const auto segment_of = [&](std::size_t i) -> const Segment* {
-    const std::size_t at = i < revisions.size() ? table.segment_of(revisions[i]) : ~std::size_t{0};
-    return at < table.segments().size() ? table.segments()[at].get() : nullptr;
-  };
-  for (std::size_t i = 0; i < revisions.size() + 2 * kAhead; i++) {
-    if (const Segment* segment = segment_of(i)) segment->prefetch_table(revisions[i]);
-    if (i < kAhead) continue;
-    if (const Segment* segment = segment_of(i - kAhead)) {
-      segment->prefetch_record(revisions[i - kAhead]);
-    }
-    if (i < 2 * kAhead || i - 2 * kAhead >= revisions.size()) continue;
-    const base::Revision revision = revisions[i - 2 * kAhead];
-    if (!add(revision)) return revision;
-  }
-  return std::nullopt;
+  std::optional<base::Revision> missing;
+  snapshot_->table().look_up_in_turn(
+      revisions.size(), [&](std::size_t n) { return revisions[n]; },
+      [&](std::size_t n) {
+        if (!add(revisions[n])) missing = revisions[n];
+        return !missing;
+      });
+  return missing;
 }
 
 Selection::Walk Selection::walk() const { return Walk(*this); }

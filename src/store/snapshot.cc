@@ -17,7 +17,6 @@ using Batches = std::vector<std::shared_ptr<const base::Batch>>;
 
 constexpr std::uint64_t kGapBytesMax = 4 * 1024;     // read over rather than read twice
 constexpr std::uint64_t kPartBytesMax = 256 * 1024;  // of one read, unless one record is longer
-constexpr std::size_t kAhead = 8;                    // look-ups whose memory is fetched meanwhile
 
 std::optional<base::Record> find_pending(const Batches& pending, Revision revision) {
   const auto it = std::lower_bound(
@@ -75,7 +74,6 @@ class Reader final : public base::RevisionReader {
   void read_all(std::span<const Revision> revisions, std::span<ReadResult> out,
                 bool may_block) const;
   std::optional<Wanted> locate(Revision revision, ReadResult& out) const;
-  const Segment* segment_of(Revision revision) const;
   void read_part(std::span<Wanted> part, std::span<ReadResult> out, bool may_block) const;
   std::optional<std::string_view> payload_of(Wanted& one, std::string_view record,
                                              ReadResult& out) const;
@@ -118,29 +116,17 @@ void Reader::read_all(std::span<const Revision> revisions, std::span<ReadResult>
             [&](std::size_t a, std::size_t b) { return revisions[a] < revisions[b]; });
   std::vector<Wanted> wanted;
   wanted.reserve(revisions.size());
-  for (std::size_t n = 0; n < order.size() + 2 * kAhead; n++) {
-    if (n < order.size()) {
-      const Revision revision = revisions[order[n]];
-      if (const Segment* segment = segment_of(revision)) segment->prefetch_table(revision);
-    }
-    if (n >= kAhead && n - kAhead < order.size()) {
-      const Revision revision = revisions[order[n - kAhead]];
-      if (const Segment* segment = segment_of(revision)) segment->prefetch_record(revision);
-    }
-    if (n < 2 * kAhead) continue;
-    const std::size_t i = order[n - 2 * kAhead];
-    auto one = locate(revisions[i], out[i]);
-    if (!one) continue;
-    one->out = i;
-    wanted.push_back(*one);
-  }
+  snapshot_->table().look_up_in_turn(
+      order.size(), [&](std::size_t n) { return revisions[order[n]]; },
+      [&](std::size_t n) {
+        const std::size_t i = order[n];
+        if (auto one = locate(revisions[i], out[i])) {
+          one->out = i;
+          wanted.push_back(*one);
+        }
+        return true;
+      });
   read_wanted(wanted, out, may_block);
-}
-
-const Segment* Reader::segment_of(Revision revision) const {
-  const SegmentTable& table = snapshot_->table();
-  const std::size_t at = table.segment_of(revision);
-  return at < table.segments().size() ? table.segments()[at].get() : nullptr;
 }
 
 // Where the record lies; nullopt if `out` has the answer already.
