@@ -7,24 +7,16 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <string_view>
 
-#include "env/file.h"
+#include "env/page_memory.h"
 
 namespace keelson::store {
 
 class Gathering {
  public:
   static constexpr std::size_t kPieceBytes = 256 * 1024;
-
-  Gathering()
-      : memory_(static_cast<char*>(std::aligned_alloc(env::File::kPageBytes, kPieceBytes))) {
-    if (memory_ == nullptr) throw std::bad_alloc();
-  }
 
   // Forgets what is here; the next byte is to lie at `offset`.
   void begin(std::uint64_t offset) {
@@ -34,7 +26,7 @@ class Gathering {
   // Takes of `bytes` what it has room for, and cuts that off.
   void take(std::string_view& bytes) {
     const std::size_t taken = std::min(bytes.size(), room());
-    std::memcpy(memory_.get() + bytes_, bytes.data(), taken);
+    std::memcpy(memory_.data() + bytes_, bytes.data(), taken);
     bytes_ += taken;
     bytes.remove_prefix(taken);
   }
@@ -44,17 +36,14 @@ class Gathering {
   bool is_whole() const { return offset_ % kPieceBytes == 0 && is_full(); }
 
   std::uint64_t offset() const { return offset_; }
-  std::string_view piece() const { return {memory_.get(), bytes_}; }
+  std::string_view piece() const { return {memory_.data(), bytes_}; }
   // It is written.
   void next() { begin(offset_ + bytes_); }
 
  private:
-  struct Free {
-    void operator()(char* memory) const { std::free(memory); }
-  };
   std::size_t room() const { return kPieceBytes - offset_ % kPieceBytes - bytes_; }
 
-  const std::unique_ptr<char, Free> memory_;
+  env::PageMemory memory_{kPieceBytes};
   std::uint64_t offset_ = 0;  // of its first byte
   std::size_t bytes_ = 0;
 };

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <span>
 
 #include "base/check.h"
@@ -14,16 +13,10 @@ namespace keelson::wal {
 namespace {
 
 constexpr std::size_t kPage = env::File::kPageBytes;
-constexpr std::size_t kBufferBytes = 256u << 10;
-static_assert(kBufferBytes % kPage == 0 && kBufferBytes > kPage);
 
 std::size_t to_whole_pages(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 }  // namespace
-
-TailWriter::TailWriter() : buffer_(static_cast<char*>(std::aligned_alloc(kPage, kBufferBytes))) {
-  if (buffer_ == nullptr) throw std::bad_alloc();
-}
 
 Result<> TailWriter::begin(env::File& file, std::uint64_t end) {
   file_ = &file;
@@ -31,7 +24,7 @@ Result<> TailWriter::begin(env::File& file, std::uint64_t end) {
   page_offset_ = end - begun_;
   if (begun_ > 0) {
     ASSIGN_OR_RETURN(const std::size_t got,
-                     file.read_at(page_offset_, std::span(buffer_.get(), begun_)));
+                     file.read_at(page_offset_, std::span(buffer_.data(), begun_)));
     if (got != begun_) {
       return base::fail(Error(Errc::kIo, file.path(), page_offset_,
                               fmt::format("{} bytes where {} were expected", got, begun_)));
@@ -51,7 +44,7 @@ Result<> TailWriter::write_some(std::string_view& bytes) {
   const std::size_t taken = std::min(bytes.size(), kBufferBytes - begun_);
   const std::size_t end = begun_ + taken;
   const std::size_t padded = to_whole_pages(end);
-  char* const buffer = buffer_.get();
+  char* const buffer = buffer_.data();
   std::memcpy(buffer + begun_, bytes.data(), taken);
   std::memset(buffer + end, 0, padded - end);
   RETURN_IF_ERROR(file_->write_at(page_offset_, std::string_view(buffer, padded)));

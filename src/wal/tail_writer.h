@@ -10,19 +10,15 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <string_view>
 
-#include "env/file.h"
+#include "env/page_memory.h"
 #include "wal/error.h"
 
 namespace keelson::wal {
 
 class TailWriter {
  public:
-  TailWriter();
-
   // From now on writes into `file`, which outlives that and is read by nobody meanwhile (not
   // through this handle), behind its first `end` bytes. The page that holds the last of them is
   // read.
@@ -32,16 +28,14 @@ class TailWriter {
   Result<> write(std::string_view bytes);
 
  private:
-  struct Free {
-    void operator()(char* memory) const { std::free(memory); }
-  };
+  static constexpr std::size_t kBufferBytes = std::size_t{256} << 10;
 
   // As many of `bytes` as the buffer has room for, which are cut off.
   Result<> write_some(std::string_view& bytes);
 
-  std::unique_ptr<char, Free> buffer_;  // begins with the page that is begun
-  std::size_t begun_ = 0;               // bytes of that page, less than a page
-  std::uint64_t page_offset_ = 0;       // where it stands in the file
+  env::PageMemory buffer_{kBufferBytes};  // begins with the page that is begun
+  std::size_t begun_ = 0;                 // bytes of that page, less than a page
+  std::uint64_t page_offset_ = 0;         // where it stands in the file
   env::File* file_ = nullptr;
 };
 
