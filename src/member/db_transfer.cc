@@ -114,30 +114,22 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
   }
 
   void write(base::SharedBytes bytes, Done done) {
-    if (is_at_work_) {
-      CHECK(!next_);
-      next_ = [this, bytes = std::move(bytes), done = std::move(done)]() mutable {
-        write(std::move(bytes), std::move(done));
-      };
-      return;
-    }
-    const auto taken = take(std::move(bytes));
-    if (taken) work(kSlicesPerPiece);
-    answer(taken, done);
+    when_free([this, bytes = std::move(bytes), done = std::move(done)]() mutable {
+      const auto taken = take(std::move(bytes));
+      if (taken) work(kSlicesPerPiece);
+      answer(taken, done);
+    });
   }
   void finish(Done done) {
-    if (is_at_work_) {
-      CHECK(!next_);
-      next_ = [this, done = std::move(done)]() mutable { finish(std::move(done)); };
-      return;
-    }
-    if (imported_ && import_ == nullptr) {
-      imported_ = fail(base::make_error(std::errc::bad_message, "a snapshot without a file"));
-    }
-    if (!imported_) return answer(imported_, done);
-    coming_->end();
-    waiting_ = std::move(done);
-    work(~std::size_t{0});
+    when_free([this, done = std::move(done)]() mutable {
+      if (imported_ && import_ == nullptr) {
+        imported_ = fail(base::make_error(std::errc::bad_message, "a snapshot without a file"));
+      }
+      if (!imported_) return answer(imported_, done);
+      coming_->end();
+      waiting_ = std::move(done);
+      work(~std::size_t{0});
+    });
   }
   // Nobody waits for it any more.
   void abandon() {
@@ -164,6 +156,12 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
     return {};
   }
 
+  // One thing at a time: at once, or when the walk has got as far as it should.
+  void when_free(base::Job job) {
+    if (!is_at_work_) return job();
+    CHECK(!next_);
+    next_ = std::move(job);
+  }
   // Lets the walk get as far as it can, in so many slices at most.
   void work(std::size_t slices) {
     is_at_work_ = true;
@@ -225,7 +223,7 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
   bool is_at_work_ = false;              // on the last piece, or on the end
   std::size_t slices_left_ = 0;          // of that
   Done waiting_;                         // for the end
-  base::Job next_;                       // what was asked for meanwhile: one thing at a time
+  base::Job next_;                       // what was asked for meanwhile
 };
 
 DbSink::DbSink(env::Lane& lane, env::Lane& worker, env::FileSystem& files, const Paths& paths,

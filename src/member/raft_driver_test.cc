@@ -54,7 +54,9 @@ class RaftDriverTest : public ::testing::Test {
 
   void on_append(std::vector<AppendWork> works) {
     for (AppendWork& work : works) {
-      if (!hold_syncs_) {
+      if (hold_syncs_) {
+        held_++;
+      } else {
         shared_.to_raft_events->push_always(Persisted{std::move(work.responses), 1});
       }
       appends_.push_back(std::move(work));
@@ -74,10 +76,9 @@ class RaftDriverTest : public ::testing::Test {
   }
   void sync_held() {
     hold_syncs_ = false;
-    for (AppendWork& work : appends_) {
-      if (!work.responses.empty()) {
-        shared_.to_raft_events->push_always(Persisted{std::exchange(work.responses, {}), 1});
-      }
+    for (; held_ > 0; held_--) {
+      AppendWork& work = appends_[appends_.size() - held_];
+      shared_.to_raft_events->push_always(Persisted{std::move(work.responses), 1});
     }
     settle();
   }
@@ -145,6 +146,7 @@ class RaftDriverTest : public ::testing::Test {
   std::unique_ptr<RaftDriver> driver_;
   raft::Index heard_ = 0;  // the last entry of kLeader's
   bool hold_syncs_ = false;
+  std::size_t held_ = 0;  // of appends_, the last ones: not durable yet
   std::vector<AppendWork> appends_;
   std::vector<raft::Entry> applied_;
   std::vector<apply::LeaseChange> lease_changes_;
