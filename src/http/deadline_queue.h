@@ -2,8 +2,8 @@
 //
 // A call comes and goes a hundred thousand times a second and almost never reaches its deadline, so
 // adding and removing must not touch the lane's timers, nor allocate: a heap, whose entries know
-// their places. The timer stands at the earliest deadline
-// there was when it was set; when it finds nobody due it moves on, at most once per such deadline.
+// their places. The timer stands at the earliest deadline there was when it was set; when it finds
+// nobody due it moves on, at most once per such deadline.
 //
 // Invariants   Q1  while entries exist a timer stands at or before the earliest
 //              Q2  an entry is called back once, unless removed before; by deadline, then in the

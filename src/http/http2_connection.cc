@@ -141,17 +141,17 @@ struct Http2Connection::Callbacks {
     Http2Call* call = connection.find(stream_id);
     if (call == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    connection.out_.begin_frame();
+    connection.out().begin_frame();
     const ssize_t result = call->produce(length, flags);
-    if (result <= 0) connection.out_.cancel_frame();
+    if (result <= 0) connection.out().cancel_frame();
     return result;
   }
 
   static int send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* header,
                        std::size_t length, nghttp2_data_source*, void* user_data) {
     Http2Connection& connection = self(user_data);
-    CHECK_EQ(connection.out_.frame_bytes(), length);
-    connection.out_.end_frame(header);
+    CHECK_EQ(connection.out().frame_bytes(), length);
+    connection.out().end_frame(header);
     return connection.room() ? 0 : NGHTTP2_ERR_PAUSE;  // the frame counts as sent either way
   }
 
@@ -188,7 +188,7 @@ struct Http2Connection::Callbacks {
 };
 
 Http2Connection::Http2Connection(ServerContext& context, Connection& connection)
-    : context_(context), connection_(connection), out_(context.output), last_read_(context.now()) {
+    : context_(context), connection_(connection), last_read_(context.now()) {
   const auto& shared = Callbacks::shared();
   CHECK_EQ(nghttp2_session_server_new2(&session_, shared.callbacks, this, shared.option), 0);
   const auto& options = context_.options;
@@ -263,7 +263,7 @@ void Http2Connection::settle_calls() {
 }
 
 bool Http2Connection::room() const {
-  return out_.size() + connection_.stream().unsent() < context_.options.socket_bytes_max;
+  return out().size() + connection_.stream().unsent() < context_.options.socket_bytes_max;
 }
 
 // What can leave now of the answers, at most: no need to grow the buffer step by step.
@@ -272,23 +272,23 @@ void Http2Connection::reserve_output() {
   const std::size_t bytes = std::min({answer_bytes_, context_.options.socket_bytes_max,
                                       static_cast<std::size_t>(std::max(window, 0))});
   constexpr std::size_t kSmall = 4096;
-  if (bytes > kSmall) out_.reserve(bytes + bytes / 64);
+  if (bytes > kSmall) out().reserve(bytes + bytes / 64);
 }
 
 void Http2Connection::produce() {
-  CHECK(out_.empty());
+  CHECK(out().empty());
   if (room()) reserve_output();
   while (room()) {
     const std::uint8_t* data = nullptr;
     const ssize_t count = nghttp2_session_mem_send(session_, &data);
     if (count < 0) broken_ = true;
     if (count <= 0) break;
-    out_.append(view(data, static_cast<std::size_t>(count)));
+    out().append(view(data, static_cast<std::size_t>(count)));
   }
   const bool full = !room();
-  if (!out_.empty()) {
-    context_.stats.bytes_sent += out_.size();
-    out_.write_to(connection_.stream());
+  if (!out().empty()) {
+    context_.stats.bytes_sent += out().size();
+    out().write_to(connection_.stream());
   }
   // The socket took all of it, so it will not tell when it has drained; others have their turn
   // before the rest.

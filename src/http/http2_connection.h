@@ -46,7 +46,7 @@ class Http2Connection final : public Protocol {
   const Peer& peer() const { return connection_.peer(); }
   nghttp2_session* session() { return session_; }
   // Within its turn's end only.
-  OutputBuffer& out() { return out_; }
+  OutputBuffer& out() const { return context_.output; }
   void submit_answer(std::int32_t stream_id, std::span<const nghttp2_nv> fields, bool body);
   void want_turn() { connection_.want_turn(); }
   void want_settle(std::int32_t stream_id) {
@@ -81,7 +81,6 @@ class Http2Connection final : public Protocol {
   ServerContext& context_;
   Connection& connection_;
   nghttp2_session* session_ = nullptr;
-  OutputBuffer& out_;  // the server's
 
   Http2Call* first_call_ = nullptr;  // list of open calls
   std::size_t open_calls_ = 0;
