@@ -232,10 +232,10 @@ void Loop::poll_io() {
   if (!watches_) {
     if (came) return;
     if (const auto wait = until_next_timer(); wait > base::Duration::zero()) sleep(wait);
-    give_way();
+    let_crowd_gather();
     return;
   }
-  if (!came) give_way();
+  if (!came) let_crowd_gather();
   std::size_t handled = 0;
   if (const auto wait = until_next_timer(); !came && wait > base::Duration::zero() && may_sleep()) {
     handled = io_->run_one_for(wait);
@@ -253,7 +253,7 @@ void Loop::note_events(std::size_t handled) {
   crowd_.tell(crowd_watch_.is_there());
 }
 
-void Loop::give_way() {
+void Loop::let_crowd_gather() {
   if (crowd_.is_there() && !background_ && queue_head_ == queue_.size() && hooks_.empty()) yield_();
 }
 

@@ -213,7 +213,7 @@ class Loop {
   void run();
   void poll_io();
   void note_events(std::size_t handled);
-  void give_way();
+  void let_crowd_gather();
   bool came_while_awake();
   void sleep(base::Duration at_most);
   void wake(bool in_reactor);

@@ -3,6 +3,9 @@
 #include "env/posix/patience.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+
+#include <thread>
 
 #include "base/check.h"
 
@@ -128,9 +131,24 @@ TEST_F(PatienceTest, WhatIsRefusedOnceIsNotAskedAgain) {
 }
 
 // Of this machine: whatever it allows, a thread is afterwards what it was.
-TEST(OwnScheduling, OfThisThread) {
-  const auto before = kOwnScheduling.waited();
+TEST(OwnScheduling, IsTriedByAnotherThread) {
+  const int before = ::sched_getscheduler(0);
   MAYBE(kOwnScheduling.may_come_back());
+  EXPECT_EQ(::sched_getscheduler(0), before);
+}
+
+TEST(OwnScheduling, GoesAndComesBackWhereItMay) {
+  if (!kOwnScheduling.may_come_back()) GTEST_SKIP() << "no thread may come back from SCHED_IDLE";
+  std::thread([] {
+    EXPECT_TRUE(kOwnScheduling.set_idle(true));
+    EXPECT_EQ(::sched_getscheduler(0), SCHED_IDLE);
+    EXPECT_TRUE(kOwnScheduling.set_idle(false));
+    EXPECT_EQ(::sched_getscheduler(0), SCHED_OTHER);
+  }).join();
+}
+
+TEST(OwnScheduling, WaitingOnlyGrows) {
+  const auto before = kOwnScheduling.waited();
   const auto after = kOwnScheduling.waited();
   EXPECT_EQ(before.has_value(), after.has_value());
   if (before) EXPECT_LE(*before, *after);
