@@ -4,8 +4,9 @@
 // follower an answer for each append. What has gathered before a stream takes it says the same in
 // fewer messages, each of which costs both ends about as much as an entry does.
 //
-//   {kApp, after 4: 5 6, commit 3} {kApp, after 6: 7, commit 5}   -> {kApp, after 4: 5 6 7, commit
-//   5} {kAppResp, up to 6}            {kAppResp, up to 7}             -> {kAppResp, up to 7}
+//   MsgApp     after 4: 5 6, commit 3   and  after 6: 7, commit 5   are  after 4: 5 6 7, commit 5
+//
+//   MsgAppResp up to 6                  and  up to 7                are  up to 7
 //
 // To the reader it is as if the former had been lost or late: to raft both are legal, and the
 // latter says all of it again. Inflights are freed up to an index, however many answers say so.
