@@ -260,20 +260,11 @@ func (b *bench) fanOut(streams, watchers int) error {
 	total := int64(streams * watchers)
 	for i := range streams {
 		go func() {
-			stream, err := pb.NewWatchClient(conns[i%len(conns)]).Watch(ctx)
-			for range watchers {
-				if err == nil {
-					err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-						CreateRequest: &pb.WatchCreateRequest{Key: []byte(key)}}})
-				}
-			}
-			for n := 0; n < watchers && err == nil; n++ {
-				_, err = stream.Recv()
-			}
+			stream, err := openWatch(ctx, conns[i%len(conns)], watchers, func(int) string { return key })
 			created <- err
 			for err == nil {
-				var r *pb.WatchResponse
-				if r, err = stream.Recv(); err == nil && delivered.Add(int64(len(r.Events)))%total == 0 {
+				var got watchAnswer
+				if err = got.receive(stream); err == nil && delivered.Add(got.events)%total == 0 {
 					arrived <- struct{}{}
 				}
 			}
