@@ -138,6 +138,7 @@ void RaftDriver::tick() {
   ticked_at_ = lane_.clock().now();
   node_.tick();
   pump();
+  if (!only_voter_ && !unsaved_state_.empty()) push_append({});
   lane_.after(shared_.config.tick, [this] { tick(); });
 }
 
@@ -371,21 +372,26 @@ void RaftDriver::hand_out(raft::Ready ready) {
 }
 
 // The log lane gets what must be made durable. Not so a commit that moved alone: it may be lost in
-// a crash, and rides with the next append. Nor responses alone: they promise what earlier jobs have
-// made durable, or will have, so they leave at once, behind those, or with the next append, in
-// order.
+// a crash, and rides with the next append, or, where others vote, a tick's: what is left of a
+// cluster goes on from there (--force-new-cluster). Nor responses alone: they promise what earlier
+// jobs have made durable, or will have, so they leave at once, behind those, or with the next
+// append, in order.
 void RaftDriver::append(raft::AppendJob job) {
   if (!job.must_sync && !job.snapshot && job.entries.empty()) {
     if (appends_under_way_ == 0) return deliver(std::move(job.responses));
     std::ranges::move(job.responses, std::back_inserter(held_));
     return;
   }
-  const bool commits = only_voter_ && leads();
-  // Alone, this lane has nothing to do before that is durable.
-  if (commits && alone_) lane_.stand_in_for(*shared_.log_lane);
   job.responses.insert(job.responses.begin(), std::make_move_iterator(held_.begin()),
                        std::make_move_iterator(held_.end()));
   held_.clear();
+  push_append(std::move(job));
+}
+
+void RaftDriver::push_append(raft::AppendJob job) {
+  const bool commits = only_voter_ && leads();
+  // Alone, this lane has nothing to do before that is durable.
+  if (commits && alone_) lane_.stand_in_for(*shared_.log_lane);
   appends_under_way_++;
   log_->push_always({.hard_state = std::exchange(unsaved_state_, {}),
                      .snapshot = std::move(job.snapshot),

@@ -98,6 +98,7 @@ class RaftDriver {
   void hand_out(raft::Ready ready);
   void tell(const raft::SoftState& state);
   void append(raft::AppendJob job);
+  void push_append(raft::AppendJob job);  // with the state that is unsaved
   void deliver(std::vector<raft::Message> messages);
   // False if they were not taken: those of clients are refused then, others lost.
   bool flush_proposals();
@@ -150,7 +151,7 @@ class RaftDriver {
   };
   base::OrderedMap<raft::NodeId, Sending> sending_;
   std::deque<Proposal> without_leader_;  // wait for one, as etcd's callers do
-  raft::HardState unsaved_state_;        // only commit moved: goes with the next append
+  raft::HardState unsaved_state_;        // only commit moved: goes with the next append or tick
   std::size_t appends_under_way_ = 0;    // the log lane has them, and has not said Persisted
   std::vector<raft::Message> held_;      // promise what those make durable, and nothing else
   raft::Index applied_ = 0;

@@ -250,6 +250,18 @@ TEST_F(RaftDriverTest, AnswersAloneStayBehindAppendsUnderWay) {
   EXPECT_EQ(applied_.size(), 2u);
 }
 
+// What a process that is killed leaves to --force-new-cluster.
+TEST_F(RaftDriverTest, InAClusterACommitThatMovedAloneIsWrittenByTheNextTick) {
+  start({kSelf, kLeader});
+  hear({entry(1, "a")}, 0);
+  hear({}, 1);
+  const std::size_t before = appends_.size();
+  world_.run_for(Milliseconds(300));
+  ASSERT_EQ(appends_.size(), before + 1) << "once";
+  EXPECT_EQ(appends_.back().hard_state.commit, 1u);
+  EXPECT_TRUE(appends_.back().entries.empty());
+}
+
 TEST_F(RaftDriverTest, StopHandsTheLastCommitToTheLog) {
   start();
   propose("a");
