@@ -45,28 +45,64 @@ std::map<std::string, std::string> files_of(World& world) {
   return files;
 }
 
-TEST(Background, AStoreThatIsOnlyFilledHasTheSameFilesAsAnyOther) {
+// Whether a footer is made from what was appended, from the file, or from the one and then the
+// other.
+TEST(Background, FootersAreTheSameHoweverTheyAreMade) {
+  struct Way {
+    const char* name;
+    bool only_filled;
+    std::uint64_t remembered_record_bytes;
+    bool reads;
+  };
+  constexpr std::uint64_t kNever = std::uint64_t{1} << 40;
   std::vector<std::map<std::string, std::string>> files;
-  for (const bool only_filled : {false, true}) {
+  std::vector<std::uint64_t> reads;
+  for (const Way& way :
+       {Way{"from the file", false, kNever, true}, Way{"large ones remembered", false, 2048, true},
+        Way{"all remembered", false, 0, false}, Way{"only filled", true, kNever, false}}) {
+    SCOPED_TRACE(way.name);
     World world;
     world.options().segment_bytes = std::uint64_t{1} << 20;
     world.options().narrow_bytes_max = std::uint64_t{2} << 20;
-    world.options().only_filled = only_filled;
+    world.options().only_filled = way.only_filled;
+    world.options().remembered_record_bytes = way.remembered_record_bytes;
     ASSERT_TRUE(world.open());
     for (int i = 0; i < 3; i++) {
       fill(world, 9, 10, 13'331);  // some pieces of 256 KB a segment, none of which ends with one
       ASSERT_TRUE(world.settle()) << world.error();
     }
-    EXPECT_GE(world.store().stats().segments_sealed, 2u);
+    fill(world, 5, 10, 13'331);
+    fill(world, 80, 100, 100);  // less than 2,048 bytes on average, from somewhere on
+    ASSERT_TRUE(world.settle()) << world.error();
+    EXPECT_GE(world.store().stats().segments_sealed, 3u);
     EXPECT_EQ(world.store().stats().reads_corrupt, 0u);
+    EXPECT_EQ(world.store().stats().seal_reads > 0, way.reads);
+    reads.push_back(world.store().stats().seal_reads);
     files.push_back(files_of(world));
+    EXPECT_EQ(files.front(), files.back());
     world.options().only_filled = false;
     ASSERT_TRUE(world.reopen()) << world.error();
     EXPECT_EQ(world.check_loaded(), "");
     EXPECT_EQ(world.check(), "");
     EXPECT_EQ(world.store().stats().footers_rebuilt, 0u);
   }
-  EXPECT_EQ(files[0], files[1]);
+  EXPECT_LT(reads[1], reads[0] - 100) << "of those that are read, the large ones";
+}
+
+// What a start found in the last segment is read when that is sealed, with all that follows it.
+TEST(Background, WhatAStartFoundIsNotRemembered) {
+  World world;
+  world.options().remembered_record_bytes = 0;
+  world.options().segment_bytes = std::uint64_t{1} << 20;
+  ASSERT_TRUE(world.open());
+  fill(world, 3, 10, 13'331);
+  ASSERT_TRUE(world.reopen()) << world.error();
+  EXPECT_EQ(world.check_loaded(), "");
+  fill(world, 6, 10, 13'331);
+  ASSERT_TRUE(world.settle()) << world.error();
+  EXPECT_EQ(world.store().stats().segments_sealed, 1u);
+  EXPECT_GE(world.store().stats().seal_reads, 70u);
+  EXPECT_EQ(world.check(), "");
 }
 
 TEST(Background, ACheckpointOfAStoreThatIsOnlyFilledHasAllThatWasAppended) {

@@ -92,6 +92,11 @@ base::Result<bool> MemoryKeys::next() {
   if (run.next == run.end) {
     heap_.pop_back();
   } else {
+    // Runs take turns, and their keys lie anywhere in memory: it has the time until their next one.
+    if (run.next + 2 < run.end) {
+      __builtin_prefetch(rows_[run.next + 1].key.data());
+      __builtin_prefetch(&rows_[run.next + 2]);
+    }
     run.head = head(rows_[run.next].key);
     std::push_heap(heap_.begin(), heap_.end(), After{rows_});
   }

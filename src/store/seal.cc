@@ -6,17 +6,16 @@ namespace keelson::store {
 
 namespace {
 
-// One that has the records already, or one without any.
+// With those records that are remembered.
 FooterBuilder footer_of(Row& row, FooterBuilder::Config config) {
-  if (row.footer == nullptr) {
-    FooterBuilder footer(config);
-    footer.make_room(row.segment->records());
-    return footer;
-  }
-  FooterBuilder footer = std::move(*row.footer);
+  FooterBuilder footer = row.footer ? std::move(*row.footer) : FooterBuilder(config);
   row.footer.reset();
-  CHECK_EQ(footer.records(), row.segment->records());
-  footer.finish_records(row.seal_end, row.seal_chain);
+  const std::size_t records = row.segment->records();
+  if (footer.records() < records) {
+    footer.make_room(records);
+  } else {
+    footer.finish_records(row.seal_end, row.seal_chain);
+  }
   return footer;
 }
 
@@ -52,6 +51,7 @@ base::Result<Slice> Sealing::read_records() {
   if (buffer_.size() < to - from) buffer_.resize(to - from);
   const std::span bytes(buffer_.data(), to - from);
   ASSIGN_OR_RETURN(const std::size_t got, segment.file().read_at(from, bytes));
+  store_.stats_.seal_reads += end - next_;
   for (; next_ < end; next_++) {
     const TailEntry& entry = tail[next_];
     const std::uint64_t skip = entry.offset - from;

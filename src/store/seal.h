@@ -2,7 +2,7 @@
 //
 //   Reading --all records read--> Footer --written and synced--> (manifest saved, row swapped)
 //
-// Of a store that is only filled the records are known since they were appended: nothing is read.
+// Records that are remembered since they were appended are not read.
 //
 // Begun only for a segment that ended right after a synced checkpoint, so no footer covers what a
 // start might drop. A crash on the way leaves a segment without footer, which the next start reads

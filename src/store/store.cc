@@ -44,8 +44,9 @@ base::Result<> Store::Impl::append(const base::Batch& batch) {
 // write.
 base::Result<> Store::Impl::append_records(const base::Batch& batch) {
   const std::size_t records = batch.records().size();
-  std::string buffer;
+  std::string& buffer = append_buffer_;
   std::vector<TailEntry> entries;
+  buffer.clear();
   buffer.reserve(
       std::min(batch.record_bytes() + records * (kRecordHeaderBytes + kAlign), kWriteBytes));
   entries.reserve(std::min(records, kWriteBytes / kRecordHeaderBytes));
@@ -57,7 +58,6 @@ base::Result<> Store::Impl::append_records(const base::Batch& batch) {
     entries.clear();
     return {};
   };
-  FooterBuilder* const footer = batch.records().empty() ? nullptr : footer_to_come();
   for (const base::Record& record : batch.records()) {
     CHECK_LE(record.encoded.size(), kPayloadBytesMax);
     const std::uint64_t offset = tail_end_ + buffer.size();
@@ -72,30 +72,38 @@ base::Result<> Store::Impl::append_records(const base::Batch& batch) {
     buffer.append(record.encoded.view());
     buffer.resize(round_up(buffer.size(), kAlign));
     tail_chain_ = base::crc32c(tail_chain_, std::string_view(head, sizeof head));
+    if (FooterBuilder* footer = footer_to_come(tail_->size() + entries.size(), offset)) {
+      footer->add({header.revision, offset}, header.body_crc, record.tombstone,
+                  record.encoded.view());
+    }
     entries.push_back({.revision = header.revision,
                        .offset = offset,
                        .body_crc = header.body_crc,
                        .length_and_tombstone =
                            header.length | (record.tombstone ? TailEntry::kTombstoneBit : 0)});
-    if (footer != nullptr) {
-      footer->add({header.revision, offset}, header.body_crc, record.tombstone,
-                  record.encoded.view());
-    }
     stats_.records++;
     stats_.record_bytes += header.length;
     if (buffer.size() >= kWriteBytes) RETURN_IF_ERROR(flush());
   }
-  return entries.empty() ? base::Result<>() : flush();
+  if (!entries.empty()) RETURN_IF_ERROR(flush());
+  if (buffer.capacity() > 2 * kWriteBytes) buffer = std::string();  // a large record went through
+  return {};
 }
 
-// That of the last segment, if it is made from what is appended; not where a start found records.
-FooterBuilder* Store::Impl::footer_to_come() {
-  if (options_.only_filled && tail_footer_ == nullptr && tail_->size() == 0) {
+// That of the last segment, if the record that is to follow so many, which end there, is to be
+// remembered in it. From the first one on that is not, all are read back: those a start found, and
+// those of many small ones.
+FooterBuilder* Store::Impl::footer_to_come(std::size_t records, std::uint64_t end) {
+  const bool is_large = options_.only_filled || end >= records * options_.remembered_record_bytes;
+  if (records == 0) {
     tail_footer_ = std::make_unique<FooterBuilder>(footer_config(rows_.back().saved.id));
     // As many as the last one had; there is none of it before the first.
-    if (rows_.size() > 1) tail_footer_->make_room(rows_[rows_.size() - 2].segment->records());
+    if (options_.only_filled && rows_.size() > 1) {
+      tail_footer_->make_room(rows_[rows_.size() - 2].segment->records());
+    }
   }
-  return tail_footer_.get();
+  const bool has_all = tail_footer_ != nullptr && tail_footer_->records() == records;
+  return is_large && has_all ? tail_footer_.get() : nullptr;
 }
 
 // What is gathered counts as written: nobody reads it before it is.

@@ -91,9 +91,11 @@ struct Options {
   std::uint64_t bucket_log_dead_bytes = std::uint64_t{1}
                                         << 20;  // rewritten when that much and most is dead
 
+  // The footer of the last segment is made from what is appended, not from the file, as long as its
+  // records have so many bytes on average: what is kept of each until then is little beside them.
+  std::uint64_t remembered_record_bytes = 512;
   // Of a store that is filled and closed, and opened anew before anybody reads of it: what is
-  // appended is written in large pieces around the page cache, and footers are made from it instead
-  // of from the files.
+  // appended is written in large pieces around the page cache, and remembered whatever its size.
   bool only_filled = false;
 
   // Reserve: two files of segment_bytes (+1/3), on a volume below 2 GiB of 1/16 of it, at least 1
@@ -148,6 +150,7 @@ struct Stats {
   std::uint64_t record_bytes = 0;  // payloads appended
   std::uint64_t checkpoints = 0;
   std::uint64_t segments_sealed = 0;
+  std::uint64_t seal_reads = 0;  // records that were read for that: not remembered
   std::uint64_t bucket_log_rewrites = 0;
   std::uint64_t records_dead = 0;  // marked since the start, the start's own included
   std::uint64_t dead_unknown = 0;  // marked but not there (collected before)

@@ -34,7 +34,7 @@ struct Row {
   std::uint64_t seal_end = 0;            // of one that waits for its footer: where its records end
   std::uint32_t seal_chain = 0;
   bool damaged = false;                   // a bad record was met in the background: left as it is
-  std::unique_ptr<FooterBuilder> footer;  // has all records of one that waits for it (only_filled)
+  std::unique_ptr<FooterBuilder> footer;  // of one that waits for it: the first of its records
   std::unique_ptr<MemoryKeys> keys;       // until load(): of one that is not sealed
 
   std::uint64_t record_bytes(std::uint64_t tail_end) const {
@@ -102,7 +102,7 @@ class Store::Impl {
 
   // store.cc
   base::Result<> append_records(const base::Batch& batch);
-  FooterBuilder* footer_to_come();
+  FooterBuilder* footer_to_come(std::size_t records, std::uint64_t end);
   base::Result<> write_tail(std::string_view bytes);
   base::Result<> gather(std::string_view bytes);
   base::Result<> write_gathered();
@@ -158,8 +158,9 @@ class Store::Impl {
   std::shared_ptr<SegmentFile> tail_file_;
   std::uint64_t tail_end_ = 0;
   std::uint64_t tail_pushed_ = 0;       // write-back was begun up to here
+  std::string append_buffer_;           // kept, for fresh memory is dear
   std::optional<Gathering> gathering_;  // only_filled: what was appended and is not written yet
-  std::unique_ptr<FooterBuilder> tail_footer_;  // only_filled: has all of the segment's records
+  std::unique_ptr<FooterBuilder> tail_footer_;  // has its first records, or none: not there
   std::uint32_t tail_chain_ = 0;
   std::uint64_t last_checkpoint_offset_ = 0;
 
