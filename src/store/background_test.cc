@@ -51,28 +51,28 @@ TEST(Background, FootersAreTheSameHoweverTheyAreMade) {
   struct Way {
     const char* name;
     bool only_filled;
-    std::uint64_t remembered_record_bytes;
+    std::uint64_t bytes_per_remembered;
     bool reads;
   };
-  constexpr std::uint64_t kNever = std::uint64_t{1} << 40;
+  constexpr std::uint64_t kNever = std::uint64_t{1} << 30;
   std::vector<std::map<std::string, std::string>> files;
   std::vector<std::uint64_t> reads;
   for (const Way& way :
-       {Way{"from the file", false, kNever, true}, Way{"large ones remembered", false, 2048, true},
+       {Way{"from the file", false, kNever, true}, Way{"large ones remembered", false, 15, true},
         Way{"all remembered", false, 0, false}, Way{"only filled", true, kNever, false}}) {
     SCOPED_TRACE(way.name);
     World world;
     world.options().segment_bytes = std::uint64_t{1} << 20;
     world.options().narrow_bytes_max = std::uint64_t{2} << 20;
     world.options().only_filled = way.only_filled;
-    world.options().remembered_record_bytes = way.remembered_record_bytes;
+    world.options().bytes_per_remembered = way.bytes_per_remembered;
     ASSERT_TRUE(world.open());
     for (int i = 0; i < 3; i++) {
       fill(world, 9, 10, 13'331);  // some pieces of 256 KB a segment, none of which ends with one
       ASSERT_TRUE(world.settle()) << world.error();
     }
     fill(world, 5, 10, 13'331);
-    fill(world, 80, 100, 100);  // less than 2,048 bytes on average, from somewhere on
+    fill(world, 80, 100, 100);  // not much longer than what is kept of them
     ASSERT_TRUE(world.settle()) << world.error();
     EXPECT_GE(world.store().stats().segments_sealed, 3u);
     EXPECT_EQ(world.store().stats().reads_corrupt, 0u);
@@ -92,7 +92,7 @@ TEST(Background, FootersAreTheSameHoweverTheyAreMade) {
 // What a start found in the last segment is read when that is sealed, with all that follows it.
 TEST(Background, WhatAStartFoundIsNotRemembered) {
   World world;
-  world.options().remembered_record_bytes = 0;
+  world.options().bytes_per_remembered = 0;
   world.options().segment_bytes = std::uint64_t{1} << 20;
   ASSERT_TRUE(world.open());
   fill(world, 3, 10, 13'331);
@@ -102,6 +102,20 @@ TEST(Background, WhatAStartFoundIsNotRemembered) {
   ASSERT_TRUE(world.settle()) << world.error();
   EXPECT_EQ(world.store().stats().segments_sealed, 1u);
   EXPECT_GE(world.store().stats().seal_reads, 70u);
+  EXPECT_EQ(world.check(), "");
+}
+
+// However long the records are, if it is their keys that are long.
+TEST(Background, LongKeysAreNotRemembered) {
+  World world;
+  world.options().segment_bytes = std::uint64_t{1} << 20;
+  ASSERT_TRUE(world.open());
+  for (int i = 0; i < 1000; i++) world.put(fmt::format("{:02000}", i), std::string(100, 'v'));
+  ASSERT_TRUE(world.commit()) << world.error();
+  ASSERT_TRUE(world.checkpoint()) << world.error();
+  ASSERT_TRUE(world.settle()) << world.error();
+  EXPECT_EQ(world.store().stats().segments_sealed, 1u);
+  EXPECT_GE(world.store().stats().seal_reads, 990u);
   EXPECT_EQ(world.check(), "");
 }
 

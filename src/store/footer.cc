@@ -45,6 +45,7 @@ std::string_view MemoryKeys::keep(std::string_view key) {
   const std::string_view kept(arena_at_, key.size());
   arena_at_ += key.size();
   arena_left_ -= key.size();
+  key_bytes_ += key.size();
   return kept;
 }
 

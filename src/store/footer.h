@@ -62,6 +62,7 @@ class MemoryKeys final : public KeySource {
   bool sort_step();
   base::Result<bool> next() override;
   std::size_t size() const { return rows_.size(); }
+  std::size_t memory_bytes() const { return rows_.size() * sizeof(KeyRow) + key_bytes_; }
 
  private:
   static constexpr std::size_t kRunRows = 1024;
@@ -76,6 +77,7 @@ class MemoryKeys final : public KeySource {
 
   std::vector<KeyRow> rows_;
   std::vector<std::unique_ptr<char[]>> arenas_;
+  std::size_t key_bytes_ = 0;  // kept in them
   std::size_t arena_left_ = 0;
   char* arena_at_ = nullptr;
   std::size_t shared_bytes_ = ~std::size_t{0};  // that all keys begin with
@@ -98,6 +100,10 @@ class FooterBuilder {
   // Records in order, each with its place; the payload may be anything that a Batch took.
   void add(Place place, std::uint32_t body_crc, bool tombstone, std::string_view payload);
   std::size_t records() const { return array_.size(); }
+  // What is kept of them.
+  std::size_t memory_bytes() const {
+    return array_.size() * sizeof(Place) + hash_rows_.size() + keys_.memory_bytes();
+  }
 
   // All are in; the records end, and the footer begins, at `data_end`. `chain` is the segment's
   // there.

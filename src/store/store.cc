@@ -92,9 +92,8 @@ base::Result<> Store::Impl::append_records(const base::Batch& batch) {
 
 // That of the last segment, if the record that is to follow so many, which end there, is to be
 // remembered in it. From the first one on that is not, all are read back: those a start found, and
-// those of many small ones.
+// those that are not much longer than what is kept of them.
 FooterBuilder* Store::Impl::footer_to_come(std::size_t records, std::uint64_t end) {
-  const bool is_large = options_.only_filled || end >= records * options_.remembered_record_bytes;
   if (records == 0) {
     tail_footer_ = std::make_unique<FooterBuilder>(footer_config(rows_.back().saved.id));
     // As many as the last one had; there is none of it before the first.
@@ -102,8 +101,10 @@ FooterBuilder* Store::Impl::footer_to_come(std::size_t records, std::uint64_t en
       tail_footer_->make_room(rows_[rows_.size() - 2].segment->records());
     }
   }
-  const bool has_all = tail_footer_ != nullptr && tail_footer_->records() == records;
-  return is_large && has_all ? tail_footer_.get() : nullptr;
+  if (tail_footer_ == nullptr || tail_footer_->records() != records) return nullptr;
+  const bool is_little =
+      options_.only_filled || end >= options_.bytes_per_remembered * tail_footer_->memory_bytes();
+  return is_little ? tail_footer_.get() : nullptr;
 }
 
 // What is gathered counts as written: nobody reads it before it is.

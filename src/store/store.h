@@ -91,9 +91,9 @@ struct Options {
   std::uint64_t bucket_log_dead_bytes = std::uint64_t{1}
                                         << 20;  // rewritten when that much and most is dead
 
-  // The footer of the last segment is made from what is appended, not from the file, as long as its
-  // records have so many bytes on average: what is kept of each until then is little beside them.
-  std::uint64_t remembered_record_bytes = 512;
+  // The footer of the last segment is made from what is appended, not from the file, as long as the
+  // segment has so many bytes for each that is kept for that.
+  std::uint64_t bytes_per_remembered = 3;
   // Of a store that is filled and closed, and opened anew before anybody reads of it: what is
   // appended is written in large pieces around the page cache, and remembered whatever its size.
   bool only_filled = false;
