@@ -15,7 +15,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import patience  # noqa: E402
+from ports import free_port  # noqa: E402
 from steps import all_steps  # noqa: E402
 
 # What may differ, and why: name, pattern, what stands in its place.
@@ -89,12 +89,6 @@ def normalise(data, side, step):
         text = re.sub(pattern.replace("PORT", str(port)), instead, text)
     text = flatten_table(text)
     return strip_help(text) if step.is_help else text
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Side:

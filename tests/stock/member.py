@@ -2,10 +2,8 @@
 
 import os
 import pathlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,22 +11,11 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from patience import ended, until  # noqa: E402
+from ports import free_port  # noqa: E402
 
 # Advertised only, so fixed: member and cluster id follow from it.
 PEER_URL = "http://127.0.0.1:12380"
 CLIENT_URL = "http://127.0.0.1:12379"
-
-
-def free_port():
-    """Of below those that the kernel gives to connections: one of another test could have it before the server does."""
-    while True:
-        port = random.randrange(10000, 32000)
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Member:

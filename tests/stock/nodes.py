@@ -11,9 +11,10 @@ import sys
 import tempfile
 import time
 
-from member import free_port  # first: it says where patience.py lies
-import patience
-from patience import ended
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import patience  # noqa: E402
+from patience import ended  # noqa: E402
+from ports import free_port  # noqa: E402
 
 
 def arguments(about, programs, *more):

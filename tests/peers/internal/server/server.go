@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -68,14 +69,18 @@ func Spawn(command *exec.Cmd) error {
 	return <-started
 }
 
-// FreePort names a loopback port that was free a moment ago.
+// FreePort names a loopback port that was free a moment ago. Not of those that the kernel gives to connections, which
+// begin at 32768: between the choice and the server's bind one of another test could have it.
 func FreePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var err error
+	for range 1000 {
+		port := 10000 + rand.IntN(22000)
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, listener.Close()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // Start returns a member that answers linearizable reads. Another process may take a port between its
