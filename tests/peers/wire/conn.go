@@ -291,12 +291,20 @@ func (h *conn) until(condition func() bool) bool {
 // part of the answer: a ping's answer, sent after it, shows that none is on its way.
 func (h *conn) outcome(id uint32) string {
 	h.until(func() bool { return h.streams[id].closed || h.goaway != "" })
-	h.mu.Lock()
-	before := h.pongs
-	h.mu.Unlock()
-	h.write(func() error { return h.framer.WritePing(false, [8]byte{1}) })
-	h.until(func() bool { return h.pongs > before || h.goaway != "" })
+	h.settle(func() bool { return h.goaway != "" })
 	return h.describe(id)
+}
+
+// settle waits until the server has answered all that it was sent, or for `enough`. The answer to a ping may leave
+// before what else there is to say at that time, so it takes a second one.
+func (h *conn) settle(enough func() bool) {
+	for range 2 {
+		h.mu.Lock()
+		before := h.pongs
+		h.mu.Unlock()
+		h.write(func() error { return h.framer.WritePing(false, [8]byte{1}) })
+		h.until(func() bool { return h.pongs > before || enough() })
+	}
 }
 
 func (h *conn) describe(id uint32) string {

@@ -20,13 +20,9 @@ func (h *conn) frame(kind http2.FrameType, flags http2.Flags, stream uint32, pay
 	return h.write(func() error { return h.framer.WriteRawFrame(kind, flags, stream, payload) })
 }
 
-// state waits for the end of the connection, or for a ping's answer.
+// state waits for the end of the connection, or for answers to pings.
 func (h *conn) state() string {
-	h.mu.Lock()
-	before := h.pongs
-	h.mu.Unlock()
-	h.write(func() error { return h.framer.WritePing(false, [8]byte{9}) })
-	h.until(func() bool { return h.pongs > before || h.ended != nil })
+	h.settle(func() bool { return h.ended != nil })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var parts []string
