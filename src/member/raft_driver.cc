@@ -294,6 +294,9 @@ void RaftDriver::pump() {
 void RaftDriver::send_gathered() {
   if (outgoing_.empty()) return;
   std::vector<raft::Message> messages = std::exchange(outgoing_, {});
+  if (shared_.on_send) {
+    for (const raft::Message& message : messages) shared_.on_send(message);
+  }
   if (peers_ != nullptr) peers_->send(std::move(messages));
 }
 
@@ -335,6 +338,9 @@ void RaftDriver::hand_out(raft::Ready ready) {
   for (raft::Message& message : ready.messages) {
     if (message.type == raft::MessageType::kSnap) {
       send_snapshot(std::move(message));
+    } else if (message.type == raft::MessageType::kVote) {
+      CHECK(ready.append && ready.append->must_sync);
+      ready.append->responses.push_back(std::move(message));  // raft/ready.h, D10
     } else {
       outgoing_.push_back(std::move(message));
     }

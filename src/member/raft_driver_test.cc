@@ -262,6 +262,23 @@ TEST_F(RaftDriverTest, InAClusterACommitThatMovedAloneIsWrittenByTheNextTick) {
   EXPECT_TRUE(appends_.back().entries.empty());
 }
 
+// ready.h, D10
+TEST_F(RaftDriverTest, ACandidatesOwnVoteIsDurableBeforeItAsksForOthers) {
+  std::vector<raft::Message> sent;
+  shared_.on_send = [&](const raft::Message& message) { sent.push_back(message); };
+  shared_.config.pre_vote = false;
+  hold_syncs_ = true;
+  start({kSelf, kLeader, 9});
+  ASSERT_TRUE(world_.run_until([&] { return held_ > 0; }, Seconds(3)));
+  settle();
+  EXPECT_EQ(appends_.back().hard_state.vote, kSelf);
+  EXPECT_TRUE(sent.empty());
+  sync_held();
+  ASSERT_EQ(sent.size(), 2u);
+  EXPECT_EQ(sent[0].type, raft::MessageType::kVote);
+  EXPECT_EQ(sent[0].term, appends_.back().hard_state.term);
+}
+
 TEST_F(RaftDriverTest, StopHandsTheLastCommitToTheLog) {
   start();
   propose("a");

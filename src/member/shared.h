@@ -87,6 +87,8 @@ struct Shared {
   // Shown the consensus core after each turn of the raft lane, likewise: for the watcher of its
   // invariants (raft/invariants.h).
   std::function<void(const raft::Node&)> on_raft;
+  // Told of what it sends to others, just before it leaves, likewise.
+  std::function<void(const raft::Message&)> on_send;
 
   // This member was removed from its cluster: it is to end, and its data is of no use any more.
   // From any lane, any number of times.

@@ -218,6 +218,13 @@ class Cluster {
       advance(*at.node, std::move(ready));
       return;
     }
+    const auto is_vote_request = [](const Message& message) {
+      return message.type == MessageType::kVote;
+    };
+    for (const Message& message : ready.messages) {  // ready.h, D10
+      if (is_vote_request(message)) ready.append->responses.push_back(message);
+    }
+    std::erase_if(ready.messages, is_vote_request);
     post(std::move(ready.messages));
     if (ready.append) {
       if (options_.early()) write(at.disk, *ready.append);
@@ -237,7 +244,7 @@ class Cluster {
         MAYBE(at.node->step(std::move(response)).ok());
         check(at);
       } else {
-        network_.push_back(std::move(response));
+        say(std::move(response));
       }
     }
   }
@@ -336,8 +343,14 @@ class Cluster {
       if (message.type == MessageType::kSnap && random_.one_in(2)) {
         message.snapshot = server(message.from).disk.snapshot().value();
       }
-      network_.push_back(std::move(message));
+      say(std::move(message));
     }
+  }
+
+  void say(Message message) {
+    const auto broken = watcher_.sent(message);
+    EXPECT_FALSE(broken) << "node " << message.from << ": " << *broken << "\n" << picture();
+    network_.push_back(std::move(message));
   }
 
   void network_step() {

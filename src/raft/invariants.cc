@@ -199,6 +199,7 @@ Broken StepWatcher::compare_committed(const Log& log, Index lo, Index hi) {
 Broken ClusterWatcher::observe(const Node& node) {
   Watched& of = nodes_[node.id()];
   if (auto broken = of.watcher.observe(node)) return broken;
+  if (auto broken = broken_word(of, node)) return broken;
   if (auto broken = broken_matching(of, node)) return broken;
   if (auto broken = broken_election(of, node)) return broken;
   return broken_commit(of, node);
@@ -209,6 +210,46 @@ void ClusterWatcher::restarted(NodeId id) {
   of.watcher.restarted();
   of.committed = 0;
   of.terms.clear();
+}
+
+// Heartbeats' answers and the like say nothing that others count on.
+Broken ClusterWatcher::sent(const Message& message) {
+  NodeId vote = kNone;
+  switch (message.type) {
+    case MessageType::kVote:
+    case MessageType::kApp:
+    case MessageType::kHeartbeat:
+    case MessageType::kSnap:
+      vote = message.from;
+      break;
+    case MessageType::kVoteResp:
+      if (!message.reject) vote = message.to;
+      break;
+    case MessageType::kAppResp:
+      break;
+    default:
+      return std::nullopt;
+  }
+  Watched& of = nodes_[message.from];
+  if (message.term < of.said) return std::nullopt;  // it was on its way before
+  if (message.term > of.said) of.vote = kNone;
+  of.said = message.term;
+  if (vote == kNone) return std::nullopt;
+  if (of.vote != kNone && of.vote != vote) {
+    return fmt::format("one vote in term {}: for {:x} before, now for {:x}", of.said, of.vote,
+                       vote);
+  }
+  of.vote = vote;
+  return std::nullopt;
+}
+
+Broken ClusterWatcher::broken_word(const Watched& of, const Node& node) const {
+  const HardState now = node.hard_state();
+  if (now.term < of.said) return fmt::format("a term others heard of is kept: {}", of.said);
+  if (now.term == of.said && of.vote != kNone && now.vote != of.vote) {
+    return fmt::format("a vote others heard of is kept: for {:x} in term {}", of.vote, of.said);
+  }
+  return std::nullopt;
 }
 
 Broken ClusterWatcher::broken_election(Watched& of, const Node& node) {

@@ -68,13 +68,17 @@ class StepWatcher {
 //   leader completeness   what is committed in a term is in the log of every leader of a later term
 //   state machine safety  nobody commits, and so applies, another entry at an index than anybody
 //   else
-// (Raft thesis, figure 3.2). They hold over time too, so a log is compared with all that any node
-// has ever held. Nodes that were not founded alike are no cluster, and nothing of this holds for
-// them.
+//   kept word             a term that a node has acknowledged or campaigned in, and its vote there,
+//                         outlive it
+// (Raft thesis, figure 3.2; of the last 3.8). They hold over time too, so a log is compared with
+// all that any node has ever held. Nodes that were not founded alike are no cluster, and nothing of
+// this holds for them.
 class ClusterWatcher {
  public:
   // Call after every step of `node`. Nodes are told apart by id, and may come at any time.
   std::optional<std::string> observe(const Node& node);
+  // Call before a message leaves for another node. It may be told again, and never arrive.
+  std::optional<std::string> sent(const Message& message);
   // That node starts anew from what was durable.
   void restarted(NodeId id);
 
@@ -91,12 +95,15 @@ class ClusterWatcher {
   };
   struct Watched {
     StepWatcher watcher;
+    Term said = 0;           // the newest term that its messages acknowledge or campaign in
+    NodeId vote = kNone;     // its own there, as they have told
     Term led = 0;            // the last term in which it was seen to lead
     Index first = 1;         // of terms
     std::deque<Term> terms;  // of its log, as it was looked at last
     Index committed = 0;     // compared up to here
   };
 
+  std::optional<std::string> broken_word(const Watched& of, const Node& node) const;
   std::optional<std::string> broken_election(Watched& of, const Node& node);
   std::optional<std::string> broken_completeness(const Node& node) const;
   std::optional<std::string> broken_matching(Watched& of, const Node& node);

@@ -559,6 +559,26 @@ TEST(Invariants, SeeTwoEntriesCommittedAtOnePlace) {
             "one entry is committed at index 1: of term 2, and of 1 elsewhere");
 }
 
+TEST(Invariants, SeeAWordThatIsNotKept) {
+  const Message campaigns{.type = MessageType::kVote, .to = 2, .from = 1, .term = 4};
+  const Message votes{.type = MessageType::kVoteResp, .to = 3, .from = 1, .term = 1};
+  const Message refuses{
+      .type = MessageType::kVoteResp, .to = 2, .from = 1, .term = 1, .reject = true};
+  Alone fresh({1, 2, 3}), leader({1, 2, 3});
+  leader.lead();  // of term 1, by its own vote
+  ClusterWatcher cluster;
+  EXPECT_EQ(cluster.sent(refuses), std::nullopt);
+  EXPECT_EQ(cluster.observe(*leader.node), std::nullopt);
+  EXPECT_EQ(cluster.sent(votes), std::nullopt);
+  EXPECT_EQ(cluster.sent({.type = MessageType::kVoteResp, .to = 2, .from = 1, .term = 1}),
+            "one vote in term 1: for 3 before, now for 2");
+  EXPECT_EQ(cluster.observe(*leader.node), "a vote others heard of is kept: for 3 in term 1");
+  EXPECT_EQ(cluster.sent(campaigns), std::nullopt);
+  cluster.restarted(1);
+  EXPECT_EQ(cluster.observe(*fresh.node), "a term others heard of is kept: 4");
+  EXPECT_EQ(cluster.sent(votes), std::nullopt) << "a message of before, told again";
+}
+
 // The old log of a node that starts anew is no step of it.
 TEST(Invariants, LetANodeStartAnew) {
   Alone before({1, 2, 3}), after({1, 2, 3});

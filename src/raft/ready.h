@@ -25,6 +25,11 @@
 //       transfer the transferee, and need not be the peer that passes it on.
 //   D9  entries share their bytes with the log, so what waits in a queue to a slow peer keeps them
 //       from being freed. max_inflight_messages and max_inflight_bytes bound that for each.
+//   D10 in asynchronous mode kVote leaves as the responses of its Ready's append job do, once that
+//   is
+//       durable. Others' votes alone can elect a candidate: who has forgotten its own in a crash
+//       could be elected again by them, and fill its term a second time with other entries.
+//       (raft.md 4 has vote requests leave at once; its synchronous mode waits.)
 // Synchronous mode (Config::async_storage_writes off) has one Ready at a time, ended by advance()
 // (sync_adapter.h).
 #pragma once

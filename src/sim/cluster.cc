@@ -124,7 +124,8 @@ void ClusterSimulation::make_node(const std::string& name, Node::Options options
             checker_.on_life(name);
           },
       .on_plan = [this](const KillPlan& plan, const std::string& path) { note_plan(plan, path); },
-      .on_raft = [this](const raft::Node& node) { watch_raft(node); }};
+      .on_raft = [this](const raft::Node& node) { watch_raft(node); },
+      .on_send = [this](const raft::Message& message) { watch_message(message); }};
   nodes_.push_back(std::make_unique<Node>(world_, name, std::move(options), story_, events));
   nodes_.back()->host().disk().set_cold_one_in(cold_one_in_);
 }
@@ -134,6 +135,12 @@ void ClusterSimulation::note_plan(const KillPlan& plan, const std::string& path)
   const bool of_snapshot =
       path.find("store.") != std::string::npos || path.find("/snap/") != std::string::npos;
   checker_.saw(of_snapshot ? "a kill at a snapshot" : "a kill at the disk");
+}
+
+void ClusterSimulation::watch_message(const raft::Message& message) {
+  if (const auto broken = raft_.sent(message)) {
+    checker_.violate(fmt::format("raft of {:x}: {}", message.from, *broken));
+  }
 }
 
 void ClusterSimulation::watch_raft(const raft::Node& node) {

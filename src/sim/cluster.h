@@ -51,6 +51,7 @@ class ClusterSimulation {
   void make_nodes(std::size_t members);
   void make_node(const std::string& name, Node::Options options);
   void watch_raft(const raft::Node& node);
+  void watch_message(const raft::Message& message);
   void note_plan(const KillPlan& plan, const std::string& path);
   void make_clients();
   void make_watchers();

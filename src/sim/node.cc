@@ -223,6 +223,7 @@ std::string Node::start() {
   process->member = *std::move(made);
   process->member->shared().on_apply = events_.on_apply;
   process->member->shared().on_raft = events_.on_raft;
+  process->member->shared().on_send = events_.on_send;
   id_ = process->member->identity().member_id;
   events_.on_life(id_);
   process->metrics = std::make_unique<api::GrpcMetrics>();

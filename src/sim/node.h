@@ -66,6 +66,7 @@ class Node {
     std::function<void(const KillPlan&, const std::string&)> on_plan = [](const KillPlan&,
                                                                           const std::string&) {};
     std::function<void(const raft::Node&)> on_raft = [](const raft::Node&) {};
+    std::function<void(const raft::Message&)> on_send = [](const raft::Message&) {};
   };
 
   Node(env::simulated::World& world, std::string name, Options options, Story& story,
