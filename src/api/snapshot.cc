@@ -106,7 +106,7 @@ void SnapshotCall::run(std::string_view) {
 }
 
 void SnapshotCall::plan() {
-  waiting_ = context_.front.on_worker([this, work = work_]() -> base::Job {
+  waiting_ = context_.front.on_transfer([this, work = work_]() -> base::Job {
     work->planned = work->file.plan();
     return [this] {
       waiting_ = 0;
@@ -133,7 +133,7 @@ void SnapshotCall::make_after_rest() {
 }
 
 void SnapshotCall::make() {
-  waiting_ = context_.front.on_worker([this, work = work_]() -> base::Job {
+  waiting_ = context_.front.on_transfer([this, work = work_]() -> base::Job {
     work->messages = work->next();
     return [this] {
       waiting_ = 0;

@@ -1,10 +1,10 @@
 // Snapshot: the state of this member as a db file of etcd's, in a stream. api.md 9.6,
 // formats.md 7.3.
 //
-// Workers make it, some hundred KB at a time, and no more than a client takes: a slow one stops
-// the making, and is ended where its patience costs too much. Up to then its stream keeps the files
-// of the store that it has still to read. What streams hold in memory has a budget together, which
-// they share with the ranges of their lane.
+// The lane of transfers makes it, some hundred KB at a time, and no more than a client takes: a
+// slow one stops the making, and is ended where its patience costs too much. Up to then its stream
+// keeps the files of the store that it has still to read. What streams hold in memory has a budget
+// together, which they share with the ranges of their lane.
 #pragma once
 
 #include <memory>

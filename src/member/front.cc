@@ -652,12 +652,19 @@ void Front::come_back(Ticket ticket, base::Job then) {
   });
 }
 
-Ticket Front::on_worker(base::Function<base::Job()> work) {
+Ticket Front::on_lane(env::Lane& lane, base::Function<base::Job()> work) {
   const Ticket ticket = wait_for_job();
   if (stopped_) return ticket;
-  shared_.any_worker().post(
-      [this, ticket, work = std::move(work)]() mutable { come_back(ticket, work()); });
+  lane.post([this, ticket, work = std::move(work)]() mutable { come_back(ticket, work()); });
   return ticket;
+}
+
+Ticket Front::on_worker(base::Function<base::Job()> work) {
+  return on_lane(shared_.any_worker(), std::move(work));
+}
+
+Ticket Front::on_transfer(base::Function<base::Job()> work) {
+  return on_lane(shared_.transfer_lane(), std::move(work));
 }
 
 struct Front::Slices {

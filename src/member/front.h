@@ -146,6 +146,8 @@ class Front {
 
   // Runs `work` on a worker lane, where it may block, and what it returns on this lane afterwards.
   Ticket on_worker(base::Function<base::Job()> work);
+  // The same on the lane of transfers, for which nobody waits but a client that takes a file.
+  Ticket on_transfer(base::Function<base::Job()> work);
   // Runs `slice` on a worker, again and again until it returns true, then `done` on this lane. For
   // what can wait: a slice should take some 300 us, and while anybody writes the worker rests
   // between two as `pace` says, so that whoever wants the core has it next. Once its ticket is
@@ -209,6 +211,7 @@ class Front {
 
   Ticket wait(Continuation done, std::optional<base::Duration> patience, Ticket ticket = 0);
   Ticket wait_for_job();
+  Ticket on_lane(env::Lane& lane, base::Function<base::Job()> work);
   void come_back(Ticket ticket, base::Job then);
   struct Slices;
   void run_slice(std::shared_ptr<Slices> slices);

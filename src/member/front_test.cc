@@ -464,6 +464,23 @@ TEST_F(FrontTest, WorkElsewhereComesBackAsAJobOfTheLane) {
   EXPECT_EQ(heard_, std::vector<std::string>{"back"});
 }
 
+TEST_F(FrontTest, TransfersHaveALaneOfTheirOwnWhereThereIsOne) {
+  env::Lane& transfer = world_.host("n1").lane("transfer");
+  for (env::Lane* const lane : {shared_.workers[0], &transfer}) {
+    if (lane == &transfer) shared_.transfer = lane;
+    bool worked = false;
+    on_lane([&] {
+      front().on_transfer([&, lane]() -> base::Job {
+        worked = lane->is_current();
+        return [&] { heard_.push_back("back"); };
+      });
+    });
+    settle();
+    EXPECT_TRUE(worked);
+  }
+  EXPECT_EQ(heard_.size(), 2u);
+}
+
 TEST_F(FrontTest, StopAnswersAllThatWaitsAndAllThatComes) {
   propose();
   on_lane([&] {

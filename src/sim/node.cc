@@ -124,6 +124,7 @@ member::Lanes Node::lanes() {
   lanes.log = &host_.lane("log");
   lanes.apply = &host_.lane("apply");
   lanes.store = &host_.lane("store");
+  lanes.transfer = &host_.lane("transfer");
   for (std::size_t i = 0; i < options_.workers; i++) {
     lanes.workers.push_back(&host_.lane(fmt::format("worker{}", i)));
   }

@@ -7,7 +7,7 @@
 //                                                 delay heartbeats
 //   log, apply, store: their own always: disk and large entries hold them up
 //   worker0, worker1 (one for every two cores beyond four)
-//   transfer: files for members that lag behind, and from those that lead
+//   transfer: files for members that lag behind and for clients, and from those that lead
 //
 // Store and workers yield to the others where cores are short: deaths, collection, hashes and new
 // files of the log can wait a moment, a put cannot. A transfer takes what all others leave.
