@@ -265,17 +265,18 @@ class ComingTest : public BoltTest {
   }
   void grow() {
     if (there_ == bytes_.size()) return coming_->end();
-    const auto some = std::string_view(bytes_).substr(there_, 1 + random_->below(3000));
+    const auto some = std::string_view(bytes_).substr(there_, piece_min_ + random_->below(3000));
     CHECK(coming_->come(base::SharedBytes::copy_of(some)).ok());
     there_ += some.size();
   }
-  // How much of the file went to the disk, but for its last piece.
+  // How much of the file went to the disk, but for its last pieces.
   std::size_t bytes_on_disk() {
     std::string on_disk = env::read_file(disk_, "/db").value();
     return static_cast<std::size_t>(
         std::ranges::count_if(on_disk, [](char byte) { return byte != 0; }));
   }
 
+  std::uint64_t piece_min_ = 1;
   std::optional<base::Random> random_;
   std::unique_ptr<ComingFile> coming_;
   std::string bytes_;
@@ -320,6 +321,15 @@ TEST_F(ComingTest, OnlyWhatWasNotTakenGoesToTheDisk) {
   encode(meta, later.data() + kPageHeaderBytes);
   ASSERT_EQ(walk(later + root, 1).value(), content);
   EXPECT_GT(bytes_on_disk(), bytes.size() * 2 / 3);
+}
+
+// A page in two pieces is taken when the second one is there, and never written.
+TEST_F(ComingTest, OfAFileOfOursOnlyTheFrontGoesToTheDisk) {
+  const Content content = one_large_bucket();
+  const Plan plan = plan_of(content, 1024);
+  piece_min_ = 1024;
+  ASSERT_EQ(walk(file_of(content, 1024), 1).value(), content);
+  EXPECT_LE(bytes_on_disk(), plan.leaves * 1024);
 }
 
 TEST_F(ComingTest, APageThatIsNamedTwiceIsDamage) {
