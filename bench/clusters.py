@@ -105,12 +105,15 @@ def new_follower(cluster, options):
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         time.sleep(options.seconds * 2)
+        leader = cluster.members[cluster.leader()]
         cluster.ctl(cluster.members, "member", "add", "m3", f"--peer-urls={newcomer.peer_url}", "--learner")
         puts.stdin.write("next\n")
         puts.stdin.flush()
         start = time.monotonic()
         newcomer.start([*cluster.members, newcomer], "--initial-cluster-state=existing")
-        target = cluster.status(cluster.members[cluster.leader()])["raftAppliedIndex"]
+        target = applied_index(leader)
+        if target == 0:
+            raise SystemExit(f"{cluster.name}: the leader does not say how far it is")
         while applied_index(newcomer) < target:
             if time.monotonic() - start > 600:
                 raise SystemExit(f"{cluster.name}: the new member is not there after 600 s; see\n{newcomer.tail()}")

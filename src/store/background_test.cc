@@ -68,7 +68,7 @@ TEST(Background, FootersAreTheSameHoweverTheyAreMade) {
     world.options().bytes_per_remembered = way.bytes_per_remembered;
     ASSERT_TRUE(world.open());
     for (int i = 0; i < 3; i++) {
-      fill(world, 9, 10, 13'331);  // some pieces of 256 KB a segment, none of which ends with one
+      fill(world, 9, 10, 13'331);  // some pieces of 128 KB a segment, none of which ends with one
       ASSERT_TRUE(world.settle()) << world.error();
     }
     fill(world, 5, 10, 13'331);

@@ -16,7 +16,7 @@ namespace keelson::store {
 
 class Gathering {
  public:
-  static constexpr std::size_t kPieceBytes = 256 * 1024;
+  static constexpr std::size_t kPieceBytes = 128 * 1024;
 
   // Forgets what is here; the next byte is to lie at `offset`.
   void begin(std::uint64_t offset) {
