@@ -12,8 +12,8 @@
 // somebody does.
 //
 // A spare is a convenience until the disk is full: one that would leave less than a sixteenth of
-// the volume free (or than its own size) is not made. Otherwise it would eat, megabyte by megabyte,
-// what the store gives up of its reserve to tell that there is no more space.
+// the volume free (or than its own size) is not made. Otherwise it would eat, step by step, what
+// the store gives up of its reserve to tell that there is no more space.
 //
 // A maker or spare that is dropped leaves its file behind; opening the log removes such files.
 #pragma once
@@ -45,8 +45,8 @@ class SpareMaker {
   // Makes and locks the file. A full disk is an ordinary error here: nothing durable is in doubt,
   // try again later.
   static Result<SpareMaker> begin(env::FileSystem& files, SpareRequest request);
-  // Writes about a megabyte of zeros and waits until it is out, so that the syncs of the log do not
-  // queue behind it. True when all is written and synced. After an error the file is gone.
+  // Writes some zeros and waits until they are out, so that the syncs of the log do not queue
+  // behind them. True when all is written and synced. After an error the file is gone.
   Result<bool> step();
   // Needs: step() answered true.
   Spare finish();
