@@ -13,7 +13,7 @@ namespace {
 // Appends in flight are bounded by the core: entries come from proposals, which are.
 constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
 // Between the steps of a spare and after a full disk.
-constexpr base::Duration kSpareRest = base::Milliseconds(1);
+constexpr base::Duration kSpareRest = base::Milliseconds(10);
 constexpr base::Duration kSpareRetry = base::Seconds(5);
 constexpr base::Duration kSlowSync = base::Seconds(1);
 

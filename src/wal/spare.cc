@@ -6,16 +6,16 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <vector>
 
 namespace keelson::wal {
 
 namespace {
-// What others write and sync meanwhile waits for one of them: 0.2 ms where a megabyte is 0.7.
-constexpr std::uint64_t kStepBytes = 128u << 10;
+constexpr std::uint64_t kStepBytes = 1u << 20;
+// Of one write. What others write and sync meanwhile waits behind one or two: 0.2 ms where a
+// megabyte takes 0.7.
+constexpr std::uint64_t kWriteBytes = 128u << 10;
 constexpr std::uint64_t kVolumeShareLeft = 16;
-constexpr std::size_t kZeroBytes = 64u << 10;
-alignas(env::File::kPageBytes) constexpr std::array<char, kZeroBytes> kZeros{};
+alignas(env::File::kPageBytes) constexpr std::array<char, kWriteBytes> kZeros{};
 }  // namespace
 
 Result<SpareMaker> SpareMaker::begin(env::FileSystem& files, SpareRequest request) {
@@ -57,16 +57,14 @@ Result<> SpareMaker::check_room() const {
 
 Result<bool> SpareMaker::write_step() {
   RETURN_IF_ERROR(check_room());
-  const std::uint64_t step = std::min(kStepBytes, request_.bytes - written_);
-  std::vector<std::string_view> parts;
-  for (std::uint64_t left = step; left > 0;) {
-    const std::uint64_t part = std::min<std::uint64_t>(left, kZeroBytes);
-    parts.emplace_back(kZeros.data(), part);
-    left -= part;
+  const std::uint64_t begin = written_, end = std::min(begin + kStepBytes, request_.bytes);
+  while (written_ < end) {
+    const std::uint64_t bytes = std::min(kWriteBytes, end - written_);
+    RETURN_IF_ERROR(file_->write_at(written_, std::string_view(kZeros.data(), bytes)));
+    written_ += bytes;
   }
-  RETURN_IF_ERROR(file_->write_at(written_, parts));
-  if (!request_.unsafe_no_fsync) RETURN_IF_ERROR(file_->push_out(written_, step, /*wait=*/true));
-  written_ += step;
+  if (!request_.unsafe_no_fsync)
+    RETURN_IF_ERROR(file_->push_out(begin, end - begin, /*wait=*/true));
   if (written_ < request_.bytes) return false;
   if (!request_.unsafe_no_fsync) RETURN_IF_ERROR(file_->sync());
   return true;
