@@ -335,12 +335,10 @@ std::optional<raft::Index> RaftDriver::held_for_snapshots() {
 void RaftDriver::hand_out(raft::Ready ready) {
   if (leads()) shared_.progress.leading_term.store(node_.term(), std::memory_order_release);
   if (ready.soft_state) tell(*ready.soft_state);
+  raft::hold_vote_requests(ready);
   for (raft::Message& message : ready.messages) {
     if (message.type == raft::MessageType::kSnap) {
       send_snapshot(std::move(message));
-    } else if (message.type == raft::MessageType::kVote) {
-      CHECK(ready.append && ready.append->must_sync);
-      ready.append->responses.push_back(std::move(message));  // raft/ready.h, D10
     } else {
       outgoing_.push_back(std::move(message));
     }

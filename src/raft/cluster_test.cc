@@ -218,13 +218,7 @@ class Cluster {
       advance(*at.node, std::move(ready));
       return;
     }
-    const auto is_vote_request = [](const Message& message) {
-      return message.type == MessageType::kVote;
-    };
-    for (const Message& message : ready.messages) {  // ready.h, D10
-      if (is_vote_request(message)) ready.append->responses.push_back(message);
-    }
-    std::erase_if(ready.messages, is_vote_request);
+    hold_vote_requests(ready);
     post(std::move(ready.messages));
     if (ready.append) {
       if (options_.early()) write(at.disk, *ready.append);

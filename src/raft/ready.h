@@ -25,11 +25,10 @@
 //       transfer the transferee, and need not be the peer that passes it on.
 //   D9  entries share their bytes with the log, so what waits in a queue to a slow peer keeps them
 //       from being freed. max_inflight_messages and max_inflight_bytes bound that for each.
-//   D10 in asynchronous mode kVote leaves as the responses of its Ready's append job do, once that
-//   is
-//       durable. Others' votes alone can elect a candidate: who has forgotten its own in a crash
-//       could be elected again by them, and fill its term a second time with other entries.
-//       (raft.md 4 has vote requests leave at once; its synchronous mode waits.)
+//   D10 in asynchronous mode kVote leaves when the append job of its Ready is durable
+//       (hold_vote_requests). Others' votes alone can elect a candidate: who has forgotten its own
+//       in a crash could be elected again by them, and fill its term a second time with other
+//       entries. (raft.md 4 has vote requests leave at once; its synchronous mode waits.)
 // Synchronous mode (Config::async_storage_writes off) has one Ready at a time, ended by advance()
 // (sync_adapter.h).
 #pragma once
@@ -85,5 +84,8 @@ struct Ready {
   std::optional<AppendJob> append;
   std::optional<ApplyJob> apply;
 };
+
+// D10: what of `messages` must wait becomes a response of the append job.
+void hold_vote_requests(Ready& ready);
 
 }  // namespace keelson::raft
