@@ -41,6 +41,7 @@ class OneMember {
   env::simulated::World& world() { return world_; }
   member::Member& member() { return *member_; }
   env::simulated::Disk& disk() { return server_host().disk(); }
+  env::Lane& transfer() { return server_host().lane("transfer"); }
 
   // A unary call, or any whose answer is one message: what came back.
   struct Answer {
@@ -140,7 +141,8 @@ class OneMember {
                                       .log = &host.lane("log"),
                                       .apply = &host.lane("apply"),
                                       .store = &host.lane("store"),
-                                      .workers = {&host.lane("worker0"), &host.lane("worker1")}},
+                                      .workers = {&host.lane("worker0"), &host.lane("worker1")},
+                                      .transfer = &transfer()},
                                      1);
     ASSERT_TRUE(made.ok());
     member_ = *std::move(made);

@@ -65,6 +65,24 @@ TEST(Snapshot, ComesInPiecesWithItsSumBehind) {
   }
 }
 
+// A worker serves others, who would wait.
+TEST(Snapshot, IsMadeOnTheLaneOfTransfers) {
+  OneMember member;
+  for (int i = 0; i < 40; i++) put(member, "k" + std::to_string(i), std::string(100'000, 'v'));
+  member.world().run_for(Seconds(10));
+  int read = 0, read_elsewhere = 0;
+  member.disk().on_operation([&](const env::simulated::Disk::Step& step) {
+    if (step.operation != env::simulated::Disk::Operation::kRead) return 0;
+    (member.transfer().is_current() ? read : read_elsewhere)++;
+    return 0;
+  });
+  const auto stream = ask(member);
+  ASSERT_TRUE(member.run_until([&] { return stream->end.has_value(); }));
+  member.disk().on_operation(nullptr);
+  EXPECT_GT(read, 0);
+  EXPECT_EQ(read_elsewhere, 0);
+}
+
 // What is made waits for the client; what it may hold of the past has an end.
 TEST(Snapshot, AClientThatDoesNotReadIsEnded) {
   OneMember member([](member::Config& config) { config.held_views_age_max = Seconds(20); });

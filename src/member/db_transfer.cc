@@ -150,7 +150,7 @@ class DbSink::Work : public std::enable_shared_from_this<Work> {
   base::Result<> begin() {
     RETURN_IF_ERROR(remove_staged(files_, paths_, applied_));
     ASSIGN_OR_RETURN(auto file, files_.open(path_, env::OpenMode::kCreate));
-    // A new file is not: one that was cut is written out by ext4 when it is closed.
+    // Only what was left over is cut: ext4 writes a file that was, out at its close.
     ASSIGN_OR_RETURN(const std::uint64_t left_over, file->size());
     if (left_over > 0) RETURN_IF_ERROR(file->truncate(0));
     coming_ = std::make_unique<bolt::ComingFile>(std::move(file));

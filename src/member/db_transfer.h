@@ -53,11 +53,11 @@ class DbSource final : public peer::SnapshotSource {
 };
 
 // Imports what comes while it comes: with each piece, by slices, as far as the walk of its trees
-// gets (StoreImport). What it has not come to goes to the file when the next piece is there: a file
-// of another order is not held in memory. A piece is worked on until the walk has got as far as it
-// can, or by some slices further: what is left it does between later pieces. The peer is answered
-// when that begins, so the next piece is there when it ends, and a piece that cannot be imported is
-// refused by one that follows, or by the end.
+// gets (StoreImport). What it has not come to goes to the file when two more pieces are there
+// (bolt/coming_file.h): a file of another order is not held in memory. A piece is worked on until
+// the walk has got as far as it can, or by some slices further: what is left it does between later
+// pieces. The peer is answered when that begins, so the next piece is there when it ends, and a
+// piece that cannot be imported is refused by one that follows, or by the end.
 class DbSink final : public peer::SnapshotSink {
  public:
   struct Wanted {

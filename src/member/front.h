@@ -146,7 +146,7 @@ class Front {
 
   // Runs `work` on a worker lane, where it may block, and what it returns on this lane afterwards.
   Ticket on_worker(base::Function<base::Job()> work);
-  // The same on the lane of transfers, for which nobody waits but a client that takes a file.
+  // The same on the lane of transfers (Shared::transfer_lane).
   Ticket on_transfer(base::Function<base::Job()> work);
   // Runs `slice` on a worker, again and again until it returns true, then `done` on this lane. For
   // what can wait: a slice should take some 300 us, and while anybody writes the worker rests

@@ -40,7 +40,7 @@ struct Lanes {
   env::Lane* apply = nullptr;
   env::Lane* store = nullptr;
   std::vector<env::Lane*> workers;
-  env::Lane* transfer = nullptr;  // of db files between members; none: a worker
+  env::Lane* transfer = nullptr;  // of db files to members and clients; none: a worker
 };
 
 class Member {

@@ -87,7 +87,7 @@ struct Shared {
   // Shown the consensus core after each turn of the raft lane, likewise: for the watcher of its
   // invariants (raft/invariants.h).
   std::function<void(const raft::Node&)> on_raft;
-  // Told of what it sends to others, just before it leaves, likewise.
+  // Told of what it sends to others, just before it leaves, likewise; not of snapshots.
   std::function<void(const raft::Message&)> on_send;
 
   // This member was removed from its cluster: it is to end, and its data is of no use any more.
@@ -99,7 +99,7 @@ struct Shared {
   env::Lane& any_worker() {
     return *workers[next_worker.fetch_add(1, std::memory_order_relaxed) % workers.size()];
   }
-  // Of what goes from member to member as a file: a lane that nobody waits for.
+  // Of what goes to members and clients as a file: a lane that nothing else waits for.
   env::Lane& transfer_lane() { return transfer != nullptr ? *transfer : any_worker(); }
 };
 
