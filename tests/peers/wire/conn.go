@@ -288,7 +288,7 @@ func (h *conn) until(condition func() bool) bool {
 }
 
 // outcome waits for the end of a stream and describes all that came back. A reset that follows the end is
-// part of the answer: a ping's answer, sent after it, shows that none is on its way.
+// part of the answer.
 func (h *conn) outcome(id uint32) string {
 	h.until(func() bool { return h.streams[id].closed || h.goaway != "" })
 	h.settle(func() bool { return h.goaway != "" })
