@@ -100,15 +100,15 @@ def new_follower(cluster, options):
     time.sleep(5)
     newcomer = type(cluster.members[0])(cluster.name, cluster.members[0].binary,
                                         cluster.members[0].directory.parent.parent / "m3", "m3")
+    leader = cluster.members[cluster.leader()]
     puts = subprocess.Popen(loads.words(options.load, cluster.members, "puts in phases", options.seconds, "-phases",
-                                        "idle,joining", "-keys", keys, "-value-bytes", 256),
+                                        "idle,adding,joining", "-keys", keys, "-value-bytes", 256),
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         time.sleep(options.seconds * 2)
-        leader = cluster.members[cluster.leader()]
+        next_phase(puts)
         cluster.ctl(cluster.members, "member", "add", "m3", f"--peer-urls={newcomer.peer_url}", "--learner")
-        puts.stdin.write("next\n")
-        puts.stdin.flush()
+        next_phase(puts)
         start = time.monotonic()
         newcomer.start([*cluster.members, newcomer], "--initial-cluster-state=existing")
         target = applied_index(leader)
@@ -126,6 +126,11 @@ def new_follower(cluster, options):
     got = loads.figures(cluster.members[0], "puts in phases", puts.returncode, out, err)
     return {"s until it has all": took, "idle p99 ms": got["idle p99 ms"], "joining p99 ms": got["joining p99 ms"],
             "joining max ms": got["joining max ms"], "joining p99 / idle": got["joining p99 ms"] / got["idle p99 ms"]}
+
+
+def next_phase(puts):
+    puts.stdin.write("next\n")
+    puts.stdin.flush()
 
 
 def applied_index(member):
