@@ -81,8 +81,7 @@ std::string header_only(const Header& header) {
 }
 
 void put_kv_prefix(std::string& out, std::size_t kv_bytes) {
-  base::put_varint(out, base::bytes_tag(2));
-  base::put_varint(out, kv_bytes);
+  base::put_varints(out, base::bytes_tag(2), kv_bytes);
 }
 
 std::size_t kv_field_bytes(std::size_t kv_bytes) { return base::message_field_size(2, kv_bytes); }

@@ -2,6 +2,8 @@
 // messages.
 #pragma once
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,22 +11,29 @@
 
 namespace keelson::base {
 
+constexpr std::size_t kVarintMax = 10;
+
 constexpr std::size_t varint_size(std::uint64_t value) {
-  std::size_t bytes = 1;
-  for (; value >= 0x80; value >>= 7) bytes++;
-  return bytes;
+  return (static_cast<std::size_t>(std::bit_width(value | 1)) + 6) / 7;
 }
 
-inline void put_varint(std::string& out, std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
-  out.push_back(static_cast<char>(value));
-}
-
-// The same into an array with room for ten bytes; the place behind it.
+// Into an array with room for kVarintMax bytes; the place behind it.
 inline char* put_varint_at(char* out, std::uint64_t value) {
   for (; value >= 0x80; value >>= 7) *out++ = static_cast<char>(value | 0x80);
   *out++ = static_cast<char>(value);
   return out;
+}
+
+inline void put_varint(std::string& out, std::uint64_t value) {
+  char bytes[kVarintMax];
+  const char* const end = put_varint_at(bytes, value);
+  out.append(bytes, static_cast<std::size_t>(end - bytes));
+}
+// Two behind each other.
+inline void put_varints(std::string& out, std::uint64_t first, std::uint64_t second) {
+  char bytes[2 * kVarintMax];
+  const char* const end = put_varint_at(put_varint_at(bytes, first), second);
+  out.append(bytes, static_cast<std::size_t>(end - bytes));
 }
 
 // Takes a varint off the front; nullopt if `in` ends first or it is longer than ten bytes.
@@ -48,19 +57,16 @@ constexpr std::uint32_t bytes_tag(std::uint32_t field) { return field << 3 | 2; 
 // proto3 scalars: zero and empty are left out.
 inline void put_varint_field(std::string& out, std::uint32_t field, std::uint64_t value) {
   if (value == 0) return;
-  put_varint(out, varint_tag(field));
-  put_varint(out, value);
+  put_varints(out, varint_tag(field), value);
 }
 inline void put_bytes_field(std::string& out, std::uint32_t field, std::string_view bytes) {
   if (bytes.empty()) return;
-  put_varint(out, bytes_tag(field));
-  put_varint(out, bytes.size());
+  put_varints(out, bytes_tag(field), bytes.size());
   out.append(bytes);
 }
 // A message field is present even when empty.
 inline void put_message_field(std::string& out, std::uint32_t field, std::string_view bytes) {
-  put_varint(out, bytes_tag(field));
-  put_varint(out, bytes.size());
+  put_varints(out, bytes_tag(field), bytes.size());
   out.append(bytes);
 }
 constexpr std::size_t varint_field_size(std::uint32_t field, std::uint64_t value) {

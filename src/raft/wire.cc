@@ -29,8 +29,7 @@ base::SharedBytes share(const base::SharedBytes& whole, std::string_view part) {
 }
 
 void put_present_varint(std::string& out, std::uint32_t field, std::uint64_t value) {
-  put_varint(out, varint_tag(field));
-  put_varint(out, value);
+  base::put_varints(out, varint_tag(field), value);
 }
 
 template <class Proto>
@@ -194,8 +193,7 @@ void encode_head(const Entry& entry, std::string& out) {
   base::put_varint_field(out, 2, entry.term);
   base::put_varint_field(out, 3, entry.index);
   if (entry.data.empty()) return;
-  put_varint(out, bytes_tag(4));
-  put_varint(out, entry.data.size());
+  base::put_varints(out, bytes_tag(4), entry.data.size());
 }
 
 void encode(const Entry& entry, std::string& out) {
@@ -245,8 +243,7 @@ void encode(const Message& message, std::string& out) {
   CHECK(message.responses.empty());
   put_scalars_before_entries(message, out);
   for (const Entry& entry : message.entries) {
-    put_varint(out, bytes_tag(7));
-    put_varint(out, encoded_size(entry));
+    base::put_varints(out, bytes_tag(7), encoded_size(entry));
     encode(entry, out);
   }
   base::put_varint_field(out, 8, message.commit);
