@@ -139,6 +139,7 @@ void WatchCall::deliver(const Response& response) {
   switch (response.kind) {
     case Kind::kEvents:
       base::put_varint_field(head, kFragment, response.fragment ? 1 : 0);
+      head += response.events_head;
       return call_.send(head, {&response.events, 1});
     case Kind::kProgress:
       break;

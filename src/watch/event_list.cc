@@ -1,6 +1,7 @@
 #include "watch/event_list.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/field_writer.h"
 #include "base/varint.h"
@@ -50,6 +51,15 @@ char* write_event(char* at, const mvcc::Event& event, std::string_view previous)
   return out.at();
 }
 
+// What stands before a put's KeyValue, if that is the last of it.
+std::string head_of_put(const base::Record& record) {
+  std::array<char, 4 * base::kVarintMax> head;
+  base::FieldWriter out(head.data());
+  out.head(kEventsField, base::message_field_size(2, record.encoded.size()));
+  out.head(2, record.encoded.size());
+  return {head.data(), out.at()};
+}
+
 }  // namespace
 
 base::SharedBytes encode_event(const mvcc::Event& event, std::string_view previous) {
@@ -69,7 +79,8 @@ std::size_t Payload::first_from(std::int64_t revision) const {
 
 std::size_t EventList::add(const mvcc::Event& event) {
   const auto state = event.previous ? Previous::kUnknown : Previous::kNone;
-  items_.push_back({.event = &event, .state = state, .previous = {}, .encoded = {}});
+  items_.push_back(
+      {.event = &event, .may_share = true, .state = state, .previous = {}, .encoded = {}});
   return items_.size() - 1;
 }
 
@@ -146,9 +157,15 @@ Payload EventList::payload(std::span<const std::size_t> chosen, Filter filter, b
   }
   out.pieces.reserve(parts.size());
   if (parts.size() == 1) {
-    out.bytes = encoded(*parts.front(), previous);
-    out.pieces.push_back(
-        {.revision = parts.front()->event->record.revision.main, .end = out.bytes.size()});
+    Item& item = *parts.front();
+    const base::Record& record = item.event->record;
+    if (item.may_share && !record.tombstone && previous_of(item, previous).empty()) {
+      out.head = head_of_put(record);
+      out.bytes = record.encoded;
+    } else {
+      out.bytes = encoded(item, previous);
+    }
+    out.pieces.push_back({.revision = record.revision.main, .end = out.bytes.size()});
   } else if (!parts.empty()) {
     write_together(parts, previous, out);
   }

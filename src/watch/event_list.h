@@ -1,6 +1,7 @@
 // EventList: events on their way to watchers. One that goes alone is turned into bytes once per
 // kind, shared by all who get it; several together are written behind each other, once for each
-// Payload.
+// Payload. A put that goes alone is not even copied: all but its first bytes are those of its
+// record.
 //
 // There are two kinds: with the value an event superseded, for watchers with prev_kv, and without.
 // A Payload is what the watchers of one key range get of a list: chosen events, one after the
@@ -28,6 +29,7 @@ struct Payload {
     std::int64_t revision;  // main
     std::size_t end;        // in `bytes`
   };
+  std::string head;  // before `bytes`, where there is one piece only; short
   base::SharedBytes bytes;
   std::vector<Piece> pieces;  // ascending
 
@@ -47,11 +49,13 @@ class EventList {
   // not in memory.
   enum class Previous : std::uint8_t { kUnknown, kKnown, kNone, kCold };
 
-  // `event` is borrowed and outlives the list. Its place.
+  // `event` is borrowed and outlives the list; its record's bytes keep no more alive than
+  // themselves. Its place.
   std::size_t add(const mvcc::Event& event);
   // `event` becomes the list's own.
   std::size_t adopt(mvcc::Event event);
-  // With the superseded value read already: empty for none.
+  // With the superseded value read already: empty for none. What was read may hold more memory than
+  // its own, and watchers that are slow hold what they are sent: it is copied.
   void add(const mvcc::Event& event, base::SharedBytes previous);
   void clear() {
     items_.clear();
@@ -81,6 +85,7 @@ class EventList {
  private:
   struct Item {
     const mvcc::Event* event;
+    bool may_share = false;  // the record's bytes
     Previous state = Previous::kUnknown;
     base::SharedBytes previous;
     base::SharedBytes encoded[2];  // by kind: without, with the superseded value

@@ -14,6 +14,10 @@ constexpr std::size_t variant(bool previous, EventList::Filter filter) {
 }
 constexpr std::size_t kVariants = 8;
 
+// Events whose watchers are fetched from memory at once, and watchers of each.
+constexpr std::size_t kFetchedEvents = 16;
+constexpr std::size_t kFetchedWatchers = 4;
+
 // Removes by moving the last into the place.
 template <class T, class Moved>
 void swap_out(std::vector<T*>& list, std::size_t at, Moved&& moved) {
@@ -332,13 +336,43 @@ void Hub::keep_for_round(std::shared_ptr<const mvcc::EventBatch> batch) {
   if (round_->kept_all) round_->kept.push_back(std::move(batch));
 }
 
+// Keys, groups and watchers have been out of the cache since their last event. Asked for one after
+// the other each would be waited for; these come side by side.
+void Hub::fetch(const mvcc::EventBatch& batch, std::size_t from) const {
+  const auto part = batch.events.part(from);
+  if (part.packed != nullptr) return;
+  const auto events = part.alone.first(std::min(part.size(), kFetchedEvents));
+  for (const mvcc::Event& event : events) __builtin_prefetch(event.record.encoded.view().data());
+  std::array<const Group*, kFetchedEvents> groups;
+  std::size_t found = 0;
+  for (const mvcc::Event& event : events) {
+    const auto it = singles_.find(event.record.key());
+    if (it == singles_.end()) continue;
+    __builtin_prefetch(groups[found++] = it->second.get());
+  }
+  for (const Group* group : std::span(groups).first(found)) {
+    __builtin_prefetch(group->synced.data());
+  }
+  for (const Group* group : std::span(groups).first(found)) {
+    const std::span watchers = group->synced;
+    for (const Watcher* watcher : watchers.first(std::min(watchers.size(), kFetchedWatchers))) {
+      __builtin_prefetch(watcher);
+    }
+  }
+}
+
 // The first of the batches, from where it was left, revision by revision.
 void Hub::deliver_batch(const mvcc::EventBatch& batch, const mvcc::View& published,
                         const base::RevisionReader& reader, std::uint64_t goal) {
   std::size_t& at = batch_at_;
+  std::size_t fetched = at;
   EventList events;
   while (at < batch.events.size() && work_ < goal) {
     const std::size_t from = at;
+    if (from >= fetched) {
+      fetch(batch, from);
+      fetched = from + kFetchedEvents;
+    }
     const std::int64_t main = batch.events.revision(at).main;
     at = batch.events.end_of_main(from);
     work_ += at - from;
@@ -515,6 +549,7 @@ void Hub::send_pieces(Watcher& watcher, const Payload& payload, std::size_t from
     }
     response.fragment = false;
   }
+  response.events_head = payload.head;
   response.events = payload.slice(begin, count);
   outlet.deliver(response);
   watcher.told = true;

@@ -77,11 +77,12 @@ class CheckedStream final : public Outlet {
  private:
   void on_events(Expected& watcher, const Response& response) {
     etcdserverpb::WatchResponse told;
-    ASSERT_TRUE(told.ParseFromString(std::string(response.events.view())));
+    const std::string events = std::string(response.events_head).append(response.events.view());
+    ASSERT_TRUE(told.ParseFromString(events));
     ASSERT_GT(told.events_size(), 0);
     ASSERT_FALSE(watcher.ended);
     if (response.fragment || watcher.open_fragment) ASSERT_TRUE(watcher.request.fragment);
-    const std::size_t bytes = kOverheadBytes + response.events.size();
+    const std::size_t bytes = kOverheadBytes + events.size();
     if (watcher.request.fragment && told.events_size() > 1) ASSERT_LT(bytes, kFragmentBytes);
     std::set<std::int64_t> revisions;
     for (const auto& event : told.events()) {

@@ -78,8 +78,9 @@ class Script {
         case Kind::kRefused:
           return fmt::format("refused {} {}", who, name_of(response.refusal));
         case Kind::kEvents:
-          return fmt::format("events {}{}{}", who, response.fragment ? " fragment" : "",
-                             show_events(response.events));
+          return fmt::format(
+              "events {}{}{}", who, response.fragment ? " fragment" : "",
+              show_events(std::string(response.events_head).append(response.events.view())));
         case Kind::kProgress:
           return "progress " + who;
         case Kind::kCanceled:

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/bytes.h"
 
@@ -51,7 +52,10 @@ struct Response {
   std::int64_t compact_revision = 0;
   Refusal refusal = Refusal::kCompacted;
   bool fragment = false;
-  base::SharedBytes events;  // field `events` (11) of the response, repeated, ready to be sent
+  // Field `events` (11) of the response, repeated, ready to be sent: one after the other. The first
+  // is borrowed for the call.
+  std::string_view events_head;
+  base::SharedBytes events;
 };
 
 // Where the responses of one stream go. Implemented above, and by tests.
