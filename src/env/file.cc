@@ -8,6 +8,13 @@ std::string join_path(std::string_view directory, std::string_view name) {
   return path.append(name);
 }
 
+base::Result<bool> shorten(File& file, std::uint64_t bytes) {
+  ASSIGN_OR_RETURN(const std::uint64_t size, file.size());
+  if (size <= bytes) return false;
+  RETURN_IF_ERROR(file.truncate(size - bytes));
+  return true;
+}
+
 base::Result<std::string> read_file(FileSystem& files, const std::string& path) {
   ASSIGN_OR_RETURN(const auto file, files.open(path, OpenMode::kRead));
   ASSIGN_OR_RETURN(const std::uint64_t size, file->size());

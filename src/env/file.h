@@ -110,6 +110,11 @@ class FileSystem {
 };
 
 std::string join_path(std::string_view directory, std::string_view name);
+// Takes up to `bytes` off the end of a file that is to go; false once no more than that is left. A
+// large one that goes at once holds up the syncs of others on its volume, while all its blocks are
+// freed and, on some mounts, discarded: whoever is in no hurry shortens it first, and rests between
+// the steps.
+base::Result<bool> shorten(File& file, std::uint64_t bytes);
 // The whole file as a string; and a file made of one string, synced (not its directory).
 base::Result<std::string> read_file(FileSystem& files, const std::string& path);
 base::Result<> write_file(FileSystem& files, const std::string& path, std::string_view bytes,

@@ -289,6 +289,18 @@ TEST_P(FileSystemTest, Remove) {
   EXPECT_EQ(files_.list(world_->directory())->size(), 0u);
 }
 
+TEST_P(FileSystemTest, AFileWithoutANameIsShortened) {
+  ASSERT_TRUE(write_file(files_, at("f"), std::string(10'000, 'x')));
+  const auto file = open("f", OpenMode::kReadWrite);
+  ASSERT_TRUE(files_.remove(at("f")));
+  for (const std::uint64_t left : {6000, 2000}) {
+    EXPECT_TRUE(*shorten(*file, 4000));
+    EXPECT_EQ(*file->size(), left);
+  }
+  EXPECT_FALSE(*shorten(*file, 4000));
+  EXPECT_EQ(*file->size(), 2000u) << "the rest goes with the file";
+}
+
 TEST_P(FileSystemTest, WriteFileReplacesTheContent) {
   ASSERT_TRUE(write_file(files_, at("f"), "a longer one", 0644));
   ASSERT_TRUE(write_file(files_, at("f"), "short"));

@@ -15,6 +15,9 @@ constexpr std::size_t kUnbounded = static_cast<std::size_t>(-1);
 // Between the steps of a spare and after a full disk.
 constexpr base::Duration kSpareRest = base::Milliseconds(10);
 constexpr base::Duration kSpareRetry = base::Seconds(5);
+// What is purged goes by so many steps a file.
+constexpr std::uint64_t kLetGoSteps = 16;
+constexpr base::Duration kLetGoRest = base::Milliseconds(10);
 constexpr base::Duration kSlowSync = base::Seconds(1);
 
 template <class R>
@@ -168,22 +171,17 @@ void LogWriter::make_spare(std::shared_ptr<wal::SpareMaker> maker) {
   auto done = maker->step();
   if (!done) return spare_failed(done.error());
   if (*done) return lane_.post([this, maker] { wal_->add_spare(maker->finish()); });
-  // Steps rest in between; the timer is the log lane's, the work a worker's.
-  lane_.post([this, maker = std::move(maker)]() mutable {
-    if (stopped_) return;
-    lane_.after(kSpareRest, [this, maker = std::move(maker)]() mutable {
-      if (stopped_) return;
-      shared_.any_worker().post(
-          [this, maker = std::move(maker)]() mutable { make_spare(std::move(maker)); });
-    });
-  });
+  rest(kSpareRest, [this, maker = std::move(maker)]() mutable { make_spare(std::move(maker)); });
 }
 
 void LogWriter::purge() {
   if (stopped_) return;
   shared_.any_worker().post([this] {
     if (shared_.config.wals_max > 0) {
-      if (auto purged = wal::purge(files_, wal_directory_, shared_.config.wals_max); !purged) {
+      auto purged = wal::purge(files_, wal_directory_, shared_.config.wals_max);
+      if (purged) {
+        let_go(*std::move(purged));
+      } else {
         if (purged.error().code == wal::Errc::kInDoubt) must(purged, "purge");
         env::log_warn("cannot purge the write-ahead log", {{"error", purged.error().message()}});
       }
@@ -196,6 +194,24 @@ void LogWriter::purge() {
     }
   });
   lane_.after(shared_.config.purge_interval, [this] { purge(); });
+}
+
+// A step, on a worker. What is left when the log stops, or cannot be shortened, goes at once.
+void LogWriter::let_go(Purged purged) {
+  if (purged.empty()) return;
+  const std::uint64_t step = shared_.config.wal_segment_bytes / kLetGoSteps + 1;
+  if (auto more = env::shorten(*purged.back().file, step); !more || !*more) purged.pop_back();
+  rest(kLetGoRest, [this, purged = std::move(purged)]() mutable { let_go(std::move(purged)); });
+}
+
+// The timer is the log lane's, the work a worker's.
+void LogWriter::rest(base::Duration duration, base::Job then) {
+  lane_.post([this, duration, then = std::move(then)]() mutable {
+    if (stopped_) return;
+    lane_.after(duration, [this, then = std::move(then)]() mutable {
+      if (!stopped_) shared_.any_worker().post(std::move(then));
+    });
+  });
 }
 
 }  // namespace keelson::member

@@ -8,7 +8,8 @@
 // What must not leave before it is durable is in AppendWork::responses and leaves from here only
 // (L1); how many appends that was is told too (RaftDriver D5). A write or sync that failed stops
 // the process (L2). That no file can be prepared for lack of room, and none is ready, is told to
-// the raft lane (OutOfSpace).
+// the raft lane (OutOfSpace). Files that are purged go by steps, so that no sync waits for the
+// blocks of a whole one.
 #pragma once
 
 #include <memory>
@@ -72,6 +73,10 @@ class LogWriter {
   void spare_failed(const wal::Error& error);
   void make_spare(std::shared_ptr<wal::SpareMaker> maker);
   void purge();
+  using Purged = std::vector<wal::Purged>;
+  void let_go(Purged purged);
+  // Between two steps of a worker.
+  void rest(base::Duration duration, base::Job then);
 
   env::Lane& lane_;
   Shared& shared_;

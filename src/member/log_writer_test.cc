@@ -178,6 +178,37 @@ TEST_F(LogWriterTest, SavingASnapshotIsTimed) {
   EXPECT_EQ(seen("etcd_disk_wal_fsync_duration_seconds").count, 1u) << "but of this one";
 }
 
+// A disk that frees, and discards, a whole file at once lets syncs wait.
+TEST_F(LogWriterTest, PurgedFilesGoByStepsThatRest) {
+  const Paths paths = Paths::of(config_);
+  raft::Index last = 0;
+  while (wal::list_segments(host_.disk(), paths.wal)->size() < config_.wals_max + 3) {
+    const raft::Index index = ++last;
+    push({.entries = {
+              {.term = 5, .index = index, .data = base::SharedBytes(std::string(8000, 'x'))}}});
+  }
+  push({.hard_state = {.term = 5, .vote = 0, .commit = last}, .snapshot = snapshot(last)});
+  std::map<std::string, std::vector<base::TimePoint>> cuts;
+  host_.disk().on_operation([&](const env::simulated::Disk::Step& step) {
+    if (step.operation == env::simulated::Disk::Operation::kTruncate &&
+        step.path.ends_with(".wal")) {
+      cuts[step.path].push_back(host_.clock().now());
+    }
+    return 0;
+  });
+  host_.lane("log").post([this] { log_->start(); });
+  world_.run_for(Seconds(5));
+  EXPECT_EQ(wal::list_segments(host_.disk(), paths.wal)->size(), config_.wals_max);
+  EXPECT_EQ(cuts.size(), 3u);
+  for (const auto& [path, times] : cuts) {
+    EXPECT_GE(times.size(), 15u) << path;
+    for (std::size_t i = 1; i < times.size(); i++) {
+      EXPECT_GE(times[i] - times[i - 1], base::Milliseconds(10)) << path;
+    }
+  }
+  host_.disk().on_operation(nullptr);
+}
+
 // Records that were out of order would name a start that the log no longer has.
 TEST_F(LogWriterTest, AnOwnSnapshotBehindThatOfALeaderIsNotRecorded) {
   push({.hard_state = {.term = 5, .vote = 0, .commit = 1000}, .snapshot = snapshot(1000)});

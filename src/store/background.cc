@@ -90,15 +90,13 @@ base::Result<bool> Store::Impl::remove_dead_name() {
   return true;
 }
 
-// Removing a large file at once stalls the syncs of others on the volume, so it is cut down first.
+// They go by steps.
 base::Result<bool> Store::Impl::step_graveyard(base::TimePoint now) {
   for (auto& file : graveyard_->take()) dead_files_.push_back(std::move(file));
   if (dead_files_.empty() || (next_cut_at_ && now < *next_cut_at_)) return false;
   env::File& file = *dead_files_.front();
-  ASSIGN_OR_RETURN(const std::uint64_t size, file.size());
-  if (size > options_.cut_bytes) {
-    RETURN_IF_ERROR(file.truncate(size - options_.cut_bytes));
-  } else {
+  ASSIGN_OR_RETURN(const bool is_left, env::shorten(file, options_.cut_bytes));
+  if (!is_left) {
     RETURN_IF_ERROR(volume_.files().remove(file.path()));
     dead_files_.pop_front();
     condemned_--;
