@@ -197,10 +197,16 @@ void LogWriter::purge() {
 }
 
 // A step, on a worker. What is left when the log stops, or cannot be shortened, goes at once.
-void LogWriter::let_go(Purged purged) {
+void LogWriter::let_go(std::vector<std::unique_ptr<env::File>> purged) {
   if (purged.empty()) return;
-  const std::uint64_t step = shared_.config.wal_segment_bytes / kLetGoSteps + 1;
-  if (auto more = env::shorten(*purged.back().file, step); !more || !*more) purged.pop_back();
+  const std::uint64_t step =
+      std::max<std::uint64_t>(shared_.config.wal_segment_bytes / kLetGoSteps, 1);
+  const auto is_left = env::shorten(*purged.back(), step);
+  if (!is_left) {
+    env::log_warn("cannot shorten a purged file of the write-ahead log",
+                  {{"error", is_left.error().message()}});
+  }
+  if (!is_left || !*is_left) purged.pop_back();
   rest(kLetGoRest, [this, purged = std::move(purged)]() mutable { let_go(std::move(purged)); });
 }
 

@@ -73,8 +73,7 @@ class LogWriter {
   void spare_failed(const wal::Error& error);
   void make_spare(std::shared_ptr<wal::SpareMaker> maker);
   void purge();
-  using Purged = std::vector<wal::Purged>;
-  void let_go(Purged purged);
+  void let_go(std::vector<std::unique_ptr<env::File>> purged);
   // Between two steps of a worker.
   void rest(base::Duration duration, base::Job then);
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <map>
 
 #include "env/simulated/world.h"
@@ -65,6 +66,18 @@ class LogWriterTest : public ::testing::Test {
     host_.lane("raft").post(
         [this, work = std::move(work)]() mutable { log_->inbox().push_always(std::move(work)); });
     ASSERT_TRUE(world_.run_until_idle());
+  }
+
+  // Three files more than are to be kept, and a snapshot that makes them needless.
+  void fill_files() {
+    const Paths paths = Paths::of(config_);
+    raft::Index last = 0;
+    while (wal::list_segments(host_.disk(), paths.wal)->size() < config_.wals_max + 3) {
+      const raft::Index index = ++last;
+      push({.entries = {
+                {.term = 5, .index = index, .data = base::SharedBytes(std::string(8000, 'x'))}}});
+    }
+    push({.hard_state = {.term = 5, .vote = 0, .commit = last}, .snapshot = snapshot(last)});
   }
 
   // What a histogram has seen: how often, and seconds in all.
@@ -180,14 +193,7 @@ TEST_F(LogWriterTest, SavingASnapshotIsTimed) {
 
 // A disk that frees, and discards, a whole file at once lets syncs wait.
 TEST_F(LogWriterTest, PurgedFilesGoByStepsThatRest) {
-  const Paths paths = Paths::of(config_);
-  raft::Index last = 0;
-  while (wal::list_segments(host_.disk(), paths.wal)->size() < config_.wals_max + 3) {
-    const raft::Index index = ++last;
-    push({.entries = {
-              {.term = 5, .index = index, .data = base::SharedBytes(std::string(8000, 'x'))}}});
-  }
-  push({.hard_state = {.term = 5, .vote = 0, .commit = last}, .snapshot = snapshot(last)});
+  fill_files();
   std::map<std::string, std::vector<base::TimePoint>> cuts;
   host_.disk().on_operation([&](const env::simulated::Disk::Step& step) {
     if (step.operation == env::simulated::Disk::Operation::kTruncate &&
@@ -198,7 +204,7 @@ TEST_F(LogWriterTest, PurgedFilesGoByStepsThatRest) {
   });
   host_.lane("log").post([this] { log_->start(); });
   world_.run_for(Seconds(5));
-  EXPECT_EQ(wal::list_segments(host_.disk(), paths.wal)->size(), config_.wals_max);
+  EXPECT_EQ(wal::list_segments(host_.disk(), Paths::of(config_).wal)->size(), config_.wals_max);
   EXPECT_EQ(cuts.size(), 3u);
   for (const auto& [path, times] : cuts) {
     EXPECT_GE(times.size(), 15u) << path;
@@ -207,6 +213,23 @@ TEST_F(LogWriterTest, PurgedFilesGoByStepsThatRest) {
     }
   }
   host_.disk().on_operation(nullptr);
+}
+
+TEST_F(LogWriterTest, APurgedFileThatCannotBeShortenedGoesAtOnce) {
+  fill_files();
+  std::map<std::string, int> cuts;
+  host_.disk().on_operation([&](const env::simulated::Disk::Step& step) {
+    const bool is_cut =
+        step.operation == env::simulated::Disk::Operation::kTruncate && step.path.ends_with(".wal");
+    if (is_cut) cuts[step.path]++;
+    return is_cut ? EIO : 0;
+  });
+  host_.lane("log").post([this] { log_->start(); });
+  world_.run_for(Seconds(5));
+  host_.disk().on_operation(nullptr);
+  EXPECT_EQ(wal::list_segments(host_.disk(), Paths::of(config_).wal)->size(), config_.wals_max);
+  EXPECT_EQ(cuts.size(), 3u);
+  for (const auto& [path, times] : cuts) EXPECT_EQ(times, 1) << path;
 }
 
 // Records that were out of order would name a start that the log no longer has.

@@ -583,10 +583,11 @@ Result<std::vector<raft::SnapshotMetadata>> valid_snapshots(env::FileSystem& fil
   return snapshots;
 }
 
-Result<std::vector<Purged>> purge(env::FileSystem& files, const std::string& directory,
-                                  std::size_t max_files) {
+Result<std::vector<std::unique_ptr<env::File>>> purge(env::FileSystem& files,
+                                                      const std::string& directory,
+                                                      std::size_t max_files) {
   ASSIGN_OR_RETURN(const auto names, list_segments(files, directory));
-  std::vector<Purged> purged;
+  std::vector<std::unique_ptr<env::File>> purged;
   for (std::size_t i = 0; i + max_files < names.size(); i++) {
     const std::string path = env::join_path(directory, names[i].text());
     ASSIGN_OR_RETURN(auto file, files.open(path, env::OpenMode::kReadWrite));
@@ -598,7 +599,7 @@ Result<std::vector<Purged>> purge(env::FileSystem& files, const std::string& dir
     if (const auto synced = files.sync_directory(directory); !synced) {
       return base::fail(Error(Errc::kInDoubt, path, 0, "removed; " + synced.error().message()));
     }
-    purged.push_back({.name = names[i].text(), .file = std::move(file)});
+    purged.push_back(std::move(file));
   }
   return purged;
 }

@@ -212,16 +212,13 @@ Result<Recovered> read_log(env::FileSystem& files, const std::string& directory,
 Result<std::vector<raft::SnapshotMetadata>> valid_snapshots(env::FileSystem& files,
                                                             const std::string& directory);
 
-// What was a file of the log: the name is gone, the blocks go with the object, or before by
+// Removes the oldest files beyond `max_files` as long as nobody has them locked. They are given as
+// they were opened: their names are gone, their blocks go with the objects, or before by
 // env::shorten().
-struct Purged {
-  std::string name;
-  std::unique_ptr<env::File> file;
-};
-// Removes the oldest files beyond `max_files` as long as nobody has them locked.
 // kInDoubt if it is not known whether a removal is durable: then no other may follow, for a crash
 // that undid the first alone would leave a log with a hole.
-Result<std::vector<Purged>> purge(env::FileSystem& files, const std::string& directory,
-                                  std::size_t max_files);
+Result<std::vector<std::unique_ptr<env::File>>> purge(env::FileSystem& files,
+                                                      const std::string& directory,
+                                                      std::size_t max_files);
 
 }  // namespace keelson::wal
