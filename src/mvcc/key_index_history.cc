@@ -293,7 +293,7 @@ PackedHistory pack(const Chunks& chunks) {
 
 // Where the newest change lies is said by the head of its chunk. Most are short ones, so that both
 // lines can come from memory at once.
-void fetch_newest(const Chunks& chunks) {
+void prefetch_newest(const Chunks& chunks) {
   const std::size_t chained = sizeof(Chunk) + sizeof(Link) + sizeof(RunBase);
   const char* const chunk = reinterpret_cast<const char*>(chunks.newest);
   __builtin_prefetch(chunk);
@@ -513,7 +513,7 @@ Found find_change(History history, std::int64_t revision) {
     return {};
   }
   const Chunks chunks = chunks_of(history);
-  fetch_newest(chunks);
+  prefetch_newest(chunks);
   if (chunks.newest->main_at(chunks.end - 1) <= revision) {
     return {chunks.count, chunks.newest->at(chunks.end - 1)};
   }

@@ -79,8 +79,11 @@ std::size_t Payload::first_from(std::int64_t revision) const {
 
 std::size_t EventList::add(const mvcc::Event& event) {
   const auto state = event.previous ? Previous::kUnknown : Previous::kNone;
-  items_.push_back(
-      {.event = &event, .may_share = true, .state = state, .previous = {}, .encoded = {}});
+  items_.push_back({.event = &event,
+                    .may_share = !event.record.tombstone,
+                    .state = state,
+                    .previous = {},
+                    .encoded = {}});
   return items_.size() - 1;
 }
 
@@ -159,7 +162,7 @@ Payload EventList::payload(std::span<const std::size_t> chosen, Filter filter, b
   if (parts.size() == 1) {
     Item& item = *parts.front();
     const base::Record& record = item.event->record;
-    if (item.may_share && !record.tombstone && previous_of(item, previous).empty()) {
+    if (item.may_share && previous_of(item, previous).empty()) {
       out.head = head_of_put(record);
       out.bytes = record.encoded;
     } else {

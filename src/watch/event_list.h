@@ -49,7 +49,7 @@ class EventList {
   // not in memory.
   enum class Previous : std::uint8_t { kUnknown, kKnown, kNone, kCold };
 
-  // `event` is borrowed and outlives the list; its record's bytes keep no more alive than
+  // `event` is borrowed and outlives the list; the bytes of a put keep no more alive than
   // themselves. Its place.
   std::size_t add(const mvcc::Event& event);
   // `event` becomes the list's own.
@@ -85,7 +85,7 @@ class EventList {
  private:
   struct Item {
     const mvcc::Event* event;
-    bool may_share = false;  // the record's bytes
+    bool may_share = false;  // the bytes of its record, a put's
     Previous state = Previous::kUnknown;
     base::SharedBytes previous;
     base::SharedBytes encoded[2];  // by kind: without, with the superseded value

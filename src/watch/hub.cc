@@ -14,9 +14,9 @@ constexpr std::size_t variant(bool previous, EventList::Filter filter) {
 }
 constexpr std::size_t kVariants = 8;
 
-// Events whose watchers are fetched from memory at once, and watchers of each.
-constexpr std::size_t kFetchedEvents = 16;
-constexpr std::size_t kFetchedWatchers = 4;
+// Events whose watchers are prefetched at once, and watchers of each.
+constexpr std::size_t kPrefetchedEvents = 16;
+constexpr std::size_t kPrefetchedWatchers = 4;
 
 // Removes by moving the last into the place.
 template <class T, class Moved>
@@ -338,12 +338,13 @@ void Hub::keep_for_round(std::shared_ptr<const mvcc::EventBatch> batch) {
 
 // Keys, groups and watchers have been out of the cache since their last event. Asked for one after
 // the other each would be waited for; these come side by side.
-void Hub::fetch(const mvcc::EventBatch& batch, std::size_t from) const {
+void Hub::prefetch(const mvcc::EventBatch& batch, std::size_t from) const {
+  if (singles_.empty()) return;
   const auto part = batch.events.part(from);
   if (part.packed != nullptr) return;
-  const auto events = part.alone.first(std::min(part.size(), kFetchedEvents));
+  const auto events = part.alone.first(std::min(part.size(), kPrefetchedEvents));
   for (const mvcc::Event& event : events) __builtin_prefetch(event.record.encoded.view().data());
-  std::array<const Group*, kFetchedEvents> groups;
+  std::array<const Group*, kPrefetchedEvents> groups;
   std::size_t found = 0;
   for (const mvcc::Event& event : events) {
     const auto it = singles_.find(event.record.key());
@@ -355,7 +356,7 @@ void Hub::fetch(const mvcc::EventBatch& batch, std::size_t from) const {
   }
   for (const Group* group : std::span(groups).first(found)) {
     const std::span watchers = group->synced;
-    for (const Watcher* watcher : watchers.first(std::min(watchers.size(), kFetchedWatchers))) {
+    for (const Watcher* watcher : watchers.first(std::min(watchers.size(), kPrefetchedWatchers))) {
       __builtin_prefetch(watcher);
     }
   }
@@ -365,13 +366,13 @@ void Hub::fetch(const mvcc::EventBatch& batch, std::size_t from) const {
 void Hub::deliver_batch(const mvcc::EventBatch& batch, const mvcc::View& published,
                         const base::RevisionReader& reader, std::uint64_t goal) {
   std::size_t& at = batch_at_;
-  std::size_t fetched = at;
+  std::size_t prefetched = at;
   EventList events;
   while (at < batch.events.size() && work_ < goal) {
     const std::size_t from = at;
-    if (from >= fetched) {
-      fetch(batch, from);
-      fetched = from + kFetchedEvents;
+    if (from >= prefetched) {
+      prefetch(batch, from);
+      prefetched = from + kPrefetchedEvents;
     }
     const std::int64_t main = batch.events.revision(at).main;
     at = batch.events.end_of_main(from);

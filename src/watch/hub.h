@@ -166,7 +166,7 @@ class Hub {
 
   void deliver_batch(const mvcc::EventBatch& batch, const mvcc::View& published,
                      const base::RevisionReader& reader, std::uint64_t goal);
-  void fetch(const mvcc::EventBatch& batch, std::size_t from) const;
+  void prefetch(const mvcc::EventBatch& batch, std::size_t from) const;
   void keep_for_round(std::shared_ptr<const mvcc::EventBatch> batch);
   // Adds the events of these places that somebody wants to the delivery, for their groups.
   void choose(const base::ChangeList<mvcc::Event>& events, std::size_t from, std::size_t to,
