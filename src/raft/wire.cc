@@ -15,7 +15,7 @@ namespace {
 using base::bytes_tag;
 using base::Field;
 using base::FieldReader;
-using base::put_varint;
+using base::put_varints;
 using base::varint_tag;
 
 template <class T = void>
@@ -29,7 +29,7 @@ base::SharedBytes share(const base::SharedBytes& whole, std::string_view part) {
 }
 
 void put_present_varint(std::string& out, std::uint32_t field, std::uint64_t value) {
-  base::put_varints(out, varint_tag(field), value);
+  put_varints(out, varint_tag(field), value);
 }
 
 template <class Proto>
@@ -193,7 +193,7 @@ void encode_head(const Entry& entry, std::string& out) {
   base::put_varint_field(out, 2, entry.term);
   base::put_varint_field(out, 3, entry.index);
   if (entry.data.empty()) return;
-  base::put_varints(out, bytes_tag(4), entry.data.size());
+  put_varints(out, bytes_tag(4), entry.data.size());
 }
 
 void encode(const Entry& entry, std::string& out) {
@@ -243,7 +243,7 @@ void encode(const Message& message, std::string& out) {
   CHECK(message.responses.empty());
   put_scalars_before_entries(message, out);
   for (const Entry& entry : message.entries) {
-    base::put_varints(out, bytes_tag(7), encoded_size(entry));
+    put_varints(out, bytes_tag(7), encoded_size(entry));
     encode(entry, out);
   }
   base::put_varint_field(out, 8, message.commit);

@@ -13,7 +13,7 @@ namespace keelson::wal {
 namespace {
 
 using base::FieldReader;
-using base::put_varint;
+using base::put_varints;
 using base::varint_tag;
 
 constexpr std::size_t kLengthBytes = 8;
@@ -21,7 +21,7 @@ constexpr std::size_t kKeptCapacityBytes = 4u << 20;
 
 // A field whose zero is written too, as proto2 writes what was set.
 void put_set_field(std::string& out, std::uint32_t field, std::uint64_t value) {
-  base::put_varints(out, varint_tag(field), value);
+  put_varints(out, varint_tag(field), value);
 }
 
 }  // namespace
@@ -41,7 +41,7 @@ void FrameBuffer::add(RecordType type, std::string_view head, std::string_view p
   put_set_field(bytes_, 2, crc_);
   const std::size_t data_bytes = head.size() + payload.size();
   if (data_bytes > 0) {
-    base::put_varints(bytes_, base::bytes_tag(3), data_bytes);
+    put_varints(bytes_, base::bytes_tag(3), data_bytes);
     bytes_.append(head);
     bytes_.append(payload);
   }
