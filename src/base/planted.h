@@ -28,6 +28,7 @@ enum class PlantedBug : std::uint8_t {
   kCommitOfOlderTerm,          // a leader counts entries of former terms as committed (raft.md 7)
   kVoteTwice,                  // a second candidate of a term is voted for too
   kReadWithoutBarrier,         // a linearizable read is answered from what is there
+  kLeaderTrustsItself,         // a leader answers reads without asking whether it still leads
   kConfChangeBeforeCommit,     // a follower's core takes a conf change as soon as it has the entry
   kLeaseEndedByFollower,       // who led goes on counting the time of leases, and ends them
   kRemovedMemberStays,         // a member that was removed does not stop
@@ -51,6 +52,7 @@ inline constexpr const char* kPlantedBugNames[] = {
     "commit-of-older-term",
     "vote-twice",
     "read-without-barrier",
+    "leader-trusts-itself",
     "conf-change-before-commit",
     "lease-ended-by-follower",
     "removed-member-stays",

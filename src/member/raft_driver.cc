@@ -69,6 +69,7 @@ raft::Config make_config(const Shared& shared, const RaftDriver::Start& start) {
           .max_uncommitted_bytes = kUncommittedBytesMax,
           .check_quorum = true,
           .pre_vote = shared.config.pre_vote,
+          .asker_confirms_reads = true,
           .async_storage_writes = true,
           .applied = start.applied,
           .seed = start.seed};

@@ -127,6 +127,7 @@ class Cluster {
                   .max_committed_bytes_per_ready = 30,
                   .check_quorum = options_.check_quorum,
                   .pre_vote = options_.pre_vote,
+                  .asker_confirms_reads = options_.seed % 2 == 1,
                   .async_storage_writes = options_.async,
                   .applied = server.machine.index,
                   .seed = random_.next()};

@@ -288,6 +288,7 @@ std::string Interaction::add_nodes(const Directive& d) {
                 .max_committed_bytes_per_ready = size_option(d, "max-committed-size-per-ready", 0),
                 .check_quorum = flag(d, "checkquorum"),
                 .pre_vote = flag(d, "prevote"),
+                .asker_confirms_reads = flag(d, "asker-confirms-reads"),
                 .disable_proposal_forwarding = flag(d, "disable-proposal-forwarding"),
                 .disable_conf_change_validation = flag(d, "disable-conf-change-validation"),
                 .step_down_on_removal = flag(d, "step-down-on-removal"),

@@ -61,6 +61,9 @@ struct Config {
   bool check_quorum = false;  // a leader that hears no quorum steps down
   bool pre_vote = false;      // ask before raising the term
   ReadOnlyMode read_only = ReadOnlyMode::kSafe;
+  // A follower's question whether this node leads counts as its own yes: where the two are a
+  // quorum, as of three voters, the answer follows at once, without a round of heartbeats.
+  bool asker_confirms_reads = false;
   bool disable_proposal_forwarding = false;     // a follower drops proposals
   bool disable_conf_change_validation = false;  // takes any conf change into the log
   bool step_down_on_removal = false;
@@ -230,6 +233,7 @@ class Node {
   void abort_transfer();
   void on_check_quorum(Leader& leader);
   void on_read_index(Leader& leader, Message& message);
+  bool asker_confirms(const Message& request) const;
   bool has_committed_in_its_term() const;
   void serve_read(Message& request, Index index);
   void release_postponed_reads(Leader& leader);
