@@ -9,9 +9,10 @@
 // (L1); how many appends that was is told too (RaftDriver D5). A write or sync that failed stops
 // the process (L2). That no file can be prepared for lack of room, and none is ready, is told to
 // the raft lane (OutOfSpace). Files that are purged go by steps, so that no sync waits for the
-// blocks of a whole one.
+// blocks of a whole one, unless that room is wanted.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -87,6 +88,7 @@ class LogWriter {
   const std::string wal_directory_;
   const std::string snap_directory_;
   bool stopped_ = false;
+  std::atomic<bool> wants_room_ = false;         // there was none for the last file prepared
   bool saving_ = false;                          // a worker has a snapshot
   std::optional<raft::Snapshot> next_snapshot_;  // waits for that
   env::Channel<AppendWork> inbox_;
