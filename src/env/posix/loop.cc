@@ -241,7 +241,7 @@ void Loop::poll_io() {
     handled = io_->run_one_for(wait);
     // Asio tells that no more is ready only by asking the kernel once more. Where events come one
     // at a time that is not worth a system call; what is left out comes with the next turn.
-    const bool alone = handled == 1 && !crowd_watch_.is_here();
+    const bool alone = handled == 1 && !crowd_watch_.saw_several();
     if (alone && ++lone_events_ % kLoneEventsPerPoll != 0) return note_events(handled);
   }
   while (handled < kIoPerTurn && io_->poll_one() > 0) handled++;

@@ -118,17 +118,24 @@ class Crowd {
 // What one loop sees of crowds, look by look.
 class CrowdWatch {
  public:
-  // A crowd is there until it was not seen so many times.
-  static constexpr std::uint32_t kLooks = 16;
+  // So many events at once are a crowd's: what a lone client's write brings a leader of three is
+  // seldom more than the answers of the two others. A crowd is there until it was not seen at so
+  // many looks.
+  static constexpr std::size_t kCrowd = 4;
+  static constexpr std::uint32_t kLooks = 32;
 
   // So many events were ready at once.
-  void saw(std::size_t events) { since_ = events > 1 ? 0 : since_ < kLooks ? since_ + 1 : kLooks; }
+  void saw(std::size_t events) {
+    several_ = events > 1;
+    since_ = events >= kCrowd ? 0 : since_ < kLooks ? since_ + 1 : kLooks;
+  }
   bool is_there() const { return since_ < kLooks; }
-  // At the last look.
-  bool is_here() const { return since_ == 0; }
+  // Whether more than one was at the last look.
+  bool saw_several() const { return several_; }
 
  private:
-  std::uint32_t since_ = kLooks;  // looks since several events were ready
+  bool several_ = false;
+  std::uint32_t since_ = kLooks;  // looks since a crowd was seen
 };
 
 class Loop {

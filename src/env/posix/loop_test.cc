@@ -65,12 +65,15 @@ TEST(CrowdWatch, ACrowdIsThereUntilItWasNotSeenForAWhile) {
   CrowdWatch watch;
   EXPECT_FALSE(watch.is_there());
   watch.saw(1);
-  EXPECT_FALSE(watch.is_there());
-  watch.saw(2);
-  EXPECT_TRUE(watch.is_there() && watch.is_here());
+  EXPECT_FALSE(watch.is_there() || watch.saw_several());
+  watch.saw(CrowdWatch::kCrowd - 1);
+  EXPECT_FALSE(watch.is_there()) << "those who answer one write";
+  EXPECT_TRUE(watch.saw_several());
+  watch.saw(CrowdWatch::kCrowd);
+  EXPECT_TRUE(watch.is_there() && watch.saw_several());
   for (std::uint32_t i = 1; i < CrowdWatch::kLooks; i++) {
     watch.saw(i % 2);
-    EXPECT_TRUE(watch.is_there() && !watch.is_here()) << i;
+    EXPECT_TRUE(watch.is_there() && !watch.saw_several()) << i;
   }
   watch.saw(1);
   EXPECT_FALSE(watch.is_there());
@@ -100,7 +103,8 @@ TEST_F(GivingWay, NotWhileThereIsSomethingToDo) {
 
 TEST_F(GivingWay, ALoopThatWatchesDescriptorsSeesTheCrowds) {
   loop_.run_in_foreground();
-  for (int i = 0; i < 2; i++) boost::asio::post(loop_.io(), [] {});  // as events that are ready
+  for (std::size_t i = 0; i < CrowdWatch::kCrowd; i++)
+    boost::asio::post(loop_.io(), [] {});  // as events that are ready
   std::vector<bool> there;
   std::promise<void> done;
   std::function<void()> job = [&] {
@@ -119,7 +123,7 @@ TEST_F(GivingWay, ALoopThatWatchesDescriptorsSeesTheCrowds) {
 
 TEST_F(GivingWay, ALoopThatWatchesDescriptorsDoesSoToo) {
   loop_.run_in_foreground();
-  for (int i = 0; i < 2; i++) boost::asio::post(loop_.io(), [] {});
+  for (std::size_t i = 0; i < CrowdWatch::kCrowd; i++) boost::asio::post(loop_.io(), [] {});
   std::promise<int> first;
   lane_.post([&] { first.set_value(yields); });
   loop_.start();
