@@ -313,6 +313,7 @@ base::Result<StoreImport::Step> StoreImport::complete() {
   if (!source_->is_whole()) return Step::kLater;
   RETURN_IF_ERROR(database_->check_length());
   RETURN_IF_ERROR(append(std::exchange(small_, nullptr)));
+  store_->end_tail();
   RETURN_IF_ERROR(checkpoint());
   return Step::kMore;
 }

@@ -160,6 +160,7 @@ TEST_F(StagedStoreTest, HasWhatTheFileHas) {
   EXPECT_EQ(opened.recovered.applied_index, kIndex);
   EXPECT_EQ(opened.recovered.applied_term, kTerm);
   EXPECT_EQ(opened.recovered.newest, (base::Revision{200, 0}));
+  EXPECT_EQ(opened.store->snapshot()->tail_records(), 0u) << "all has footers, so none is read";
   std::size_t live = 0;
   ASSERT_TRUE(opened.store
                   ->load([&](std::string_view, std::span<const store::LiveRevision> revisions) {

@@ -131,6 +131,36 @@ TEST(Background, ACheckpointOfAStoreThatIsOnlyFilledHasAllThatWasAppended) {
   EXPECT_EQ(world.check_loaded(), "");
 }
 
+// Of a large one, a start would read as much in one piece, and others on its disk wait for it.
+TEST(Background, ATailThatIsToEndIsSealedHoweverShort) {
+  World world;
+  world.options().segment_bytes = std::uint64_t{8} << 20;
+  ASSERT_TRUE(world.open());
+  fill(world, 40, 10, 13'331);  // some five megabytes
+  ASSERT_TRUE(world.settle()) << world.error();
+  ASSERT_EQ(world.store().stats().segments_sealed, 0u);
+  const std::uint64_t bytes = world.store().space().live_bytes;
+  const auto read_by_a_start = [&] {
+    std::uint64_t read = 0;
+    world.disk().on_operation([&](const env::simulated::Disk::Step& step) {
+      if (step.operation == env::simulated::Disk::Operation::kRead) read += step.bytes;
+      return 0;
+    });
+    EXPECT_TRUE(world.reopen()) << world.error();
+    world.disk().on_operation(nullptr);
+    EXPECT_EQ(world.check_loaded(), "");
+    return read;
+  };
+  EXPECT_GE(read_by_a_start(), bytes);
+  world.store().end_tail();
+  ASSERT_TRUE(world.checkpoint()) << world.error();
+  ASSERT_TRUE(world.checkpoint()) << world.error();
+  ASSERT_TRUE(world.settle()) << world.error();
+  EXPECT_EQ(world.store().stats().segments_sealed, 1u) << "one checkpoint ends it";
+  EXPECT_LT(read_by_a_start(), bytes / 2);
+  EXPECT_EQ(world.check(), "");
+}
+
 TEST(Background, SealingInterruptedIsDoneAgain) {
   World world;
   ASSERT_TRUE(world.open());

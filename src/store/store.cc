@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "store/collect.h"
 #include "store/seal.h"
@@ -207,8 +208,9 @@ base::Result<> Store::Impl::checkpoint(base::TimePoint now, base::WallTime wall_
     dead_names_.push_back(log_name(old_log_->id()));
     old_log_.reset();
   }
-  const bool ends = reclaiming_ == Reclaiming::kTailEnds;
-  if (ends) reclaiming_ = Reclaiming::kCollecting;
+  const bool reclaims = reclaiming_ == Reclaiming::kTailEnds;
+  if (reclaims) reclaiming_ = Reclaiming::kCollecting;
+  const bool ends = std::exchange(tail_ends_, false) || reclaims;
   if ((tail_end_ > volume_.segment_bytes() || ends) && tail_->size() > 0) {
     RETURN_IF_ERROR(remember(roll(wall_now)));
     publish_table();
@@ -373,6 +375,7 @@ base::Result<Step> Store::step(base::TimePoint now, base::WallTime wall_now) {
 }
 bool Store::has_condemned() const { return impl_->condemned_ > 0; }
 void Store::reclaim() { impl_->reclaim(); }
+void Store::end_tail() { impl_->end_tail(); }
 base::Result<Step> Store::waited(base::Result<> outcome, base::TimePoint now) {
   return impl_->waited(std::move(outcome), now);
 }

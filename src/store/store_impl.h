@@ -73,6 +73,7 @@ class Store::Impl {
   base::Result<Step> step(base::TimePoint now, base::WallTime wall_now);
   base::Result<Step> waited(base::Result<> outcome, base::TimePoint now);
   void reclaim() { reclaiming_ = Reclaiming::kBegun; }
+  void end_tail() { tail_ends_ = true; }
 
  private:
   friend class Store;
@@ -215,6 +216,7 @@ class Store::Impl {
   // kCollecting --no window left--> kNo
   enum class Reclaiming : std::uint8_t { kNo, kBegun, kTailEnds, kCollecting };
   Reclaiming reclaiming_ = Reclaiming::kNo;
+  bool tail_ends_ = false;  // with the next checkpoint, whatever its length
 
   std::shared_ptr<ReadCounters> counters_ = std::make_shared<ReadCounters>();
   std::shared_ptr<const SegmentTable> table_;
