@@ -55,6 +55,15 @@ class Lane {
   // sake of others. From any lane.
   virtual bool gives_way() const { return false; }
 
+  // Does `work` here and now, in a job of this lane: it takes long, and whoever wakes meanwhile
+  // shall have a core at once. It gets less than others, but not nothing as long as it calls what
+  // it is given every millisecond or so.
+  using Breathe = base::Function<void()>;
+  virtual void patiently(base::Function<void(Breathe&)> work) {
+    Breathe none = [] {};
+    work(none);
+  }
+
   // True inside a job of this lane.
   virtual bool is_current() const = 0;
   virtual std::string_view name() const = 0;

@@ -18,6 +18,8 @@ namespace {
 
 using base::fail;
 
+constexpr std::size_t kKeysPerBreath = 2048;  // half a millisecond
+
 BootError error(std::string text) { return BootError{std::move(text)}; }
 
 template <class E>
@@ -443,7 +445,7 @@ base::Result<Booted, BootError> boot_again(env::FileSystem& files, const Config&
 
 base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
     const Config& config, const Identity& identity, store::Store& store,
-    const store::Recovered& recovered) {
+    const store::Recovered& recovered, env::Lane::Breathe* breathe) {
   auto state = std::make_unique<apply::StateMachine>(apply::StateMachine::Options{
       .member_id = identity.member_id,
       .quota_bytes = config.effective_quota(),
@@ -463,7 +465,9 @@ base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
   std::vector<mvcc::Version> history;
   std::int64_t newest = recovered.newest.main;
   if (KEELSON_PLANTED(kRevisionReused)) newest = 1;
+  std::size_t keys = 0;
   auto loaded = store.load([&](std::string_view key, std::span<const store::LiveRevision> live) {
+    if (breathe != nullptr && ++keys % kKeysPerBreath == 0) (*breathe)();
     history.clear();
     for (const store::LiveRevision& one : live) {
       history.push_back({.mod = one.mod,

@@ -29,6 +29,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "env/file.h"
+#include "env/lane.h"
 #include "member/config.h"
 #include "member/shared.h"
 #include "member/undecided_entries.h"
@@ -74,10 +75,11 @@ base::Result<void, BootError> check_first_start(const Config& config,
 // above `replay_from`.
 store::Options store_options(const Config& config, base::WallTime now, std::uint64_t chance,
                              raft::Index replay_from);
-// The state machine as of the checkpoint of a store that was just opened.
+// The state machine as of the checkpoint of a store that was just opened. `breathe`, if there is
+// one, is called every millisecond or so.
 base::Result<std::unique_ptr<apply::StateMachine>, BootError> recover_state(
     const Config& config, const Identity& identity, store::Store& store,
-    const store::Recovered& recovered);
+    const store::Recovered& recovered, env::Lane::Breathe* breathe = nullptr);
 
 // `chance` seeds what must be unique (store id).
 base::Result<Booted, BootError> boot(env::FileSystem& files, const Config& config,

@@ -123,8 +123,13 @@ void StoreKeeper::replace(raft::Index index) {
   auto opened = store::Store::open(*shared_.files, paths.store,
                                    store_options(shared_.config, lane_.clock().wall_now(), id, 0));
   if (!opened) stop_process(fmt::format("store of a snapshot: {}", opened.error().message()));
-  auto state = recover_state(shared_.config, shared_.identity, *opened->store, opened->recovered);
-  if (!state) stop_process(fmt::format("store of a snapshot: {}", state.error().text));
+  std::unique_ptr<apply::StateMachine> state;
+  lane_.patiently([&](env::Lane::Breathe& breathe) {
+    auto recovered = recover_state(shared_.config, shared_.identity, *opened->store,
+                                   opened->recovered, &breathe);
+    if (!recovered) stop_process(fmt::format("store of a snapshot: {}", recovered.error().text));
+    state = *std::move(recovered);
+  });
   store_ = std::move(opened->store);
   shared_.any_worker().post([files = shared_.files, paths] {
     if (auto removed = remove_replaced(*files, paths); !removed) {
@@ -133,7 +138,7 @@ void StoreKeeper::replace(raft::Index index) {
     }
   });
   note(std::make_unique<StoreReplaced>(
-      StoreReplaced{.state = *std::move(state),
+      StoreReplaced{.state = std::move(state),
                     .applied_index = opened->recovered.applied_index,
                     .applied_term = opened->recovered.applied_term}));
   step();

@@ -387,6 +387,15 @@ void Loop::let_others_run() {
   burst_began_ = clock_.now();
 }
 
+void Loop::patiently(base::Function<void(Lane::Breathe&)> work, const OwnScheduling& scheduling) {
+  std::optional<Patience> for_this;
+  if (!patience_) for_this.emplace(scheduling).begin(clock_.now());
+  Patience& patience = patience_ ? *patience_ : *for_this;
+  Lane::Breathe breathe = [this, &patience] { patience.look(clock_.now()); };
+  work(breathe);
+  if (for_this) for_this->end();
+}
+
 // On this thread, of another loop. False if it does not sleep, or not where it could be lent.
 bool Loop::lend() {
   const std::scoped_lock lock(mutex_);
@@ -473,6 +482,7 @@ void LoopLane::stand_in_for(Lane& other) {
 bool LoopLane::is_current() const { return loop_.is_current() && loop_.current_lane() == this; }
 
 bool LoopLane::gives_way() const { return loop_.gives_way(); }
+void LoopLane::patiently(base::Function<void(Breathe&)> work) { loop_.patiently(std::move(work)); }
 
 bool LoopLane::is_mine() const { return is_current() || !loop_.is_running(); }
 

@@ -67,6 +67,7 @@ class LoopLane final : public Lane {
   void stand_in_for(Lane& other) override;
   bool is_current() const override;
   bool gives_way() const override;
+  void patiently(base::Function<void(Breathe&)> work) override;
   std::string_view name() const override { return name_; }
   Clock& clock() override { return clock_; }
 
@@ -187,6 +188,8 @@ class Loop {
   void cancel(TimerId timer);
   void expect_soon() { expects_soon_ = true; }
   void stand_in_for(Loop& other);
+  void patiently(base::Function<void(Lane::Breathe&)> work,
+                 const OwnScheduling& scheduling = kOwnScheduling);
   // Runs an I/O handler as a job of `lane`, now.
   template <class Work>
   void run_as(LoopLane* lane, Work&& work) {

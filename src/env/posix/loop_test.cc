@@ -101,6 +101,48 @@ TEST_F(GivingWay, NotWhileThereIsSomethingToDo) {
   EXPECT_EQ(seen.back(), seen.front());
 }
 
+std::atomic<bool> idle;
+base::Duration waited;
+const OwnScheduling kScheduling{
+    .may_come_back = [] { return true; },
+    .set_idle = [](bool is) { return idle = is, true; },
+    .waited = [] { return std::optional(waited); },
+};
+
+// Of a loop that is patient always, and of one that is not.
+TEST_F(GivingWay, WhatIsDonePatientlyTakesWhatIsLeftAsLongAsThatIsSomething) {
+  for (const bool always : {false, true}) {
+    SCOPED_TRACE(always);
+    Loop loop("loop", clock_, crowd_, count_yield);
+    LoopLane lane(loop, "lane", clock_);
+    idle = false;
+    if (always) loop.be_patient(kScheduling);
+    loop.start();
+    std::vector<bool> seen;
+    std::promise<void> done;
+    lane.post([&] {
+      loop.patiently(
+          [&](Lane::Breathe& breathe) {
+            seen.push_back(idle);
+            clock_.advance(Patience::kLook);
+            waited += Patience::kLook;
+            breathe();
+            seen.push_back(idle);
+            clock_.advance(Patience::kAwayMin);
+            breathe();
+            seen.push_back(idle);
+          },
+          kScheduling);
+      seen.push_back(idle);
+      done.set_value();
+    });
+    done.get_future().get();
+    loop.stop();
+    while (loop.discard()) continue;
+    EXPECT_EQ(seen, (std::vector<bool>{true, false, true, always}));
+  }
+}
+
 TEST_F(GivingWay, ALoopThatWatchesDescriptorsSeesTheCrowds) {
   loop_.run_in_foreground();
   for (std::size_t i = 0; i < CrowdWatch::kCrowd; i++)

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/check.h"
+
 namespace keelson::env::posix {
 namespace {
 
@@ -50,6 +52,11 @@ void Patience::go(base::TimePoint now) {
   may_ = scheduling_.set_idle(true);
   is_idle_ = may_;
   begin_to_look(now);
+}
+
+void Patience::end() {
+  if (gives_way()) MAYBE(scheduling_.set_idle(false));
+  is_idle_ = may_ = false;
 }
 
 void Patience::begin_to_look(base::TimePoint now) {

@@ -52,6 +52,8 @@ class Patience {
   void look(base::TimePoint now) {
     if (may_ && now >= next_look_) change(now);
   }
+  // On the thread: it is like any other from now on.
+  void end();
   // Whether it is patient now: then there is no need to rest for the sake of others.
   bool gives_way() const { return is_idle_.load(std::memory_order_relaxed); }
 

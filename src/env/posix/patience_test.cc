@@ -130,6 +130,14 @@ TEST_F(PatienceTest, WhatIsRefusedOnceIsNotAskedAgain) {
   EXPECT_FALSE(idle);
 }
 
+TEST_F(PatienceTest, OnceItHasEndedItIsLikeAnyOther) {
+  begin();
+  patience_.end();
+  EXPECT_FALSE(idle);
+  look_after(0);
+  EXPECT_FALSE(idle);
+}
+
 // Of this machine: whatever it allows, a thread is afterwards what it was.
 TEST(OwnScheduling, IsTriedByAnotherThread) {
   const int before = ::sched_getscheduler(0);
