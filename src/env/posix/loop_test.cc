@@ -145,8 +145,8 @@ TEST_F(GivingWay, WhatIsDonePatientlyTakesWhatIsLeftAsLongAsThatIsSomething) {
 
 TEST_F(GivingWay, ALoopThatWatchesDescriptorsSeesTheCrowds) {
   loop_.run_in_foreground();
-  for (std::size_t i = 0; i < CrowdWatch::kCrowd; i++)
-    boost::asio::post(loop_.io(), [] {});  // as events that are ready
+  // As events that are ready.
+  for (std::size_t i = 0; i < CrowdWatch::kCrowd; i++) boost::asio::post(loop_.io(), [] {});
   std::vector<bool> there;
   std::promise<void> done;
   std::function<void()> job = [&] {
