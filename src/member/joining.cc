@@ -71,6 +71,10 @@ void Joining::ask(std::string url, std::string_view path, base::Duration timeout
 void Joining::ask_next_members() {
   if (next_url_ == urls_.size()) {
     if (config_.new_cluster) return finish(std::nullopt);
+    if (doubted_) {
+      running_ = *std::exchange(doubted_, std::nullopt);
+      return ask_next_version();
+    }
     return refuse(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the "
         "given URLs");
@@ -131,12 +135,25 @@ void Joining::match(std::vector<membership::Member> members) {
 void Joining::take_over(const std::vector<membership::Member>& members,
                         const membership::ResolvedHosts& resolved) {
   auto matched = membership::match_existing(config_.initial_cluster, members, resolved);
+  if (!matched && doubted_) return ask_next_members();
   if (!matched) {
     return refuse(fmt::format("error validating peerURLs {}: {}", membership::members_json(members),
                               matched.error().text));
   }
   running_.members = *std::move(matched);
-  ask_next_version();
+  if (!has_run(members)) return ask_next_version();
+  // Somebody who lags may still list who was here before and was removed, under an id whose votes
+  // this member does not remember. So the others are asked too.
+  if (!doubted_) doubted_ = running_;
+  ask_next_members();
+}
+
+// Whether this member has been a member under its id before: it has told what clients reach it by.
+bool Joining::has_run(const std::vector<membership::Member>& members) const {
+  const auto self = std::ranges::find(running_.members, config_.name, &membership::Member::name);
+  if (self == running_.members.end()) return false;
+  const auto listed = std::ranges::find(members, self->id, &membership::Member::id);
+  return listed != members.end() && !listed->client_urls.empty();
 }
 
 void Joining::ask_next_version() {

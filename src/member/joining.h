@@ -52,6 +52,7 @@ class Joining {
   void match(std::vector<membership::Member> members);
   void take_over(const std::vector<membership::Member>& members,
                  const membership::ResolvedHosts& resolved);
+  bool has_run(const std::vector<membership::Member>& members) const;
   void ask_next_version();
   void ask_downgrade();
   void judge_versions();
@@ -66,6 +67,7 @@ class Joining {
   std::vector<std::string> urls_;  // of the others, ascending
   std::size_t next_url_ = 0;
   RunningCluster running_;
+  std::optional<RunningCluster> doubted_;     // an answer in which this member has run before
   membership::ResolvedHosts resolved_hosts_;  // of the start
   std::size_t next_member_ = 0;
   std::vector<membership::Version> versions_;  // of the cluster, as members know it

@@ -130,6 +130,22 @@ TEST_F(JoiningTest, TheNextIsAskedWhereOneDoesNotAnswer) {
             "the given URLs");
 }
 
+// Who lags may still list the member that was removed here, under an id whose votes are forgotten.
+TEST_F(JoiningTest, WhoHasRunBeforeAsksWhetherItHasAnotherIdNow) {
+  const std::string has_run = R"(,"name":"n3","clientURLs":["http://n3:2379"])";
+  n1_.answers["/members"] = members(has_run);
+  std::string renewed = members("");
+  renewed.replace(renewed.find("\"id\":3"), 6, "\"id\":4");
+  n2_.answers["/members"] = renewed;
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=4");
+  n2_.answers["/members"] = members(has_run);
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3") << "whose directory was lost, as etcd has it";
+  n2_.answers["/members"] = R"([{"id":1,"peerURLs":["http://n1:2380"]}])";
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3") << "an answer that does not fit is no answer";
+  n2_.answers.erase("/members");
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
+}
+
 TEST_F(JoiningTest, AFounderMayAdvertiseItsAddressAndListItsName) {
   config_.new_cluster = true;
   n1_.answers.clear();

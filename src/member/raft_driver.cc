@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 
 #include "base/planted.h"
 #include "env/log.h"
@@ -563,7 +564,13 @@ bool RaftDriver::end_leases() {
   const auto now = lane_.clock().now();
   const bool lags = node_.hard_state().commit > applied_ + kExpiryLagMax;
   const std::size_t at_once = expiries_per_scan();
-  const auto expired = deadlines_.take_expired(now, lags ? 0 : at_once);
+  auto expired = deadlines_.take_expired(now, lags ? 0 : at_once);
+  const bool more = expired.size() == at_once && at_once == kExpiriesPerScan;
+  if (!expired.empty()) {
+    flush_proposals();
+    std::erase_if(expired,
+                  [logged = leases_in_flight()](lease::LeaseId id) { return logged.contains(id); });
+  }
   for (const lease::LeaseId id : expired) {
     shared_.metrics.lease_expired.add();
     shared_.progress.revokes_proposed++;
@@ -574,7 +581,25 @@ bool RaftDriver::end_leases() {
   propose_checkpoints(deadlines_.take_checkpoints(now, kCheckpointsPerScan));
   if (flush_proposals() && leads()) deadlines_.revokes_are_logged(expired);
   pump();
-  return lags || (expired.size() == at_once && at_once == kExpiriesPerScan);
+  return lags || more;
+}
+
+// Those that entries of the log grant or revoke which are not applied here: what has expired may be
+// another's by the time a revoke that is proposed now is applied, and a revoke names an id alone.
+std::set<lease::LeaseId> RaftDriver::leases_in_flight() const {
+  std::set<lease::LeaseId> leases;
+  const auto entries = node_.log().entries(applied_ + 1, std::numeric_limits<std::uint64_t>::max());
+  if (!entries) return leases;  // compacted, so applied
+  for (const raft::Entry& entry : *entries) {
+    etcdserverpb::InternalRaftRequest request;
+    if (entry.type != raft::EntryType::kNormal ||
+        !request.ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size()))) {
+      continue;
+    }
+    if (request.has_lease_grant()) leases.insert(request.lease_grant().id());
+    if (request.has_lease_revoke()) leases.insert(request.lease_revoke().id());
+  }
+  return leases;
 }
 
 // Where there is a limit, scans are kLeaseScanInterval apart.

@@ -26,6 +26,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/containers.h"
@@ -124,6 +125,7 @@ class RaftDriver {
   void note_lease_changes(const std::vector<apply::LeaseChange>& changes);
   void scan_leases();
   bool end_leases();
+  std::set<lease::LeaseId> leases_in_flight() const;
   std::size_t expiries_per_scan() const;
   void propose_checkpoints(const std::vector<lease::DeadlineQueue::DueCheckpoint>& due);
   // A request of this member's own, for which nobody waits.

@@ -371,6 +371,29 @@ TEST_F(RaftDriverTest, ALeaseIsRevokedOnceHoweverLongThatTakes) {
   EXPECT_EQ(own()[0].lease_revoke().id(), 5);
 }
 
+// Somebody has revoked it, and taken the id for a new one, in entries that nobody has applied: a
+// revoke behind them would end the new one.
+TEST_F(RaftDriverTest, ALeaseThatTheLogRevokesOrGrantsIsNotRevoked) {
+  start();
+  for (const lease::LeaseId id : {5, 6, 7}) grant(id, 10);
+  hold_syncs_ = true;
+  etcdserverpb::InternalRaftRequest revokes, grants;
+  revokes.mutable_lease_revoke()->set_id(5);
+  grants.mutable_lease_grant()->set_id(6);
+  propose(revokes.SerializeAsString());
+  propose(grants.SerializeAsString());
+  world_.run_for(Seconds(60));
+  for (const lease::LeaseId id : {5, 6}) {
+    lease_changes_.push_back({apply::LeaseChange::Kind::kRevoked, {.id = id}});
+  }
+  lease_changes_.push_back({apply::LeaseChange::Kind::kGranted, {.id = 6, .ttl = Seconds(100)}});
+  sync_held();
+  hold_syncs_ = false;
+  world_.run_for(Seconds(20));
+  ASSERT_EQ(own().size(), 1u);
+  EXPECT_EQ(own()[0].lease_revoke().id(), 7);
+}
+
 TEST_F(RaftDriverTest, ARevokedLeaseIsForgotten) {
   start();
   grant(5, 10);
