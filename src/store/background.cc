@@ -172,7 +172,7 @@ void Store::Impl::reclaim_tail() {
     return;
   }
   reclaiming_ = Reclaiming::kTailEnds;
-  dirty_ = true;  // so that a checkpoint comes
+  end_tail();
 }
 
 std::optional<Window> Store::Impl::window_due() const {

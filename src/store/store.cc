@@ -173,7 +173,7 @@ void Store::Impl::publish_table() {
 
 bool Store::Impl::checkpoint_due(base::TimePoint now) const {
   if (!dirty_) return false;
-  if (reclaiming_ == Reclaiming::kTailEnds) return true;
+  if (tail_ends_) return true;
   return bytes_since_checkpoint_ >= options_.checkpoint_bytes || !last_checkpoint_at_ ||
          now - *last_checkpoint_at_ >= options_.checkpoint_interval;
 }
@@ -208,9 +208,8 @@ base::Result<> Store::Impl::checkpoint(base::TimePoint now, base::WallTime wall_
     dead_names_.push_back(log_name(old_log_->id()));
     old_log_.reset();
   }
-  const bool reclaims = reclaiming_ == Reclaiming::kTailEnds;
-  if (reclaims) reclaiming_ = Reclaiming::kCollecting;
-  const bool ends = std::exchange(tail_ends_, false) || reclaims;
+  const bool ends = std::exchange(tail_ends_, false);
+  if (reclaiming_ == Reclaiming::kTailEnds) reclaiming_ = Reclaiming::kCollecting;
   if ((tail_end_ > volume_.segment_bytes() || ends) && tail_->size() > 0) {
     RETURN_IF_ERROR(remember(roll(wall_now)));
     publish_table();

@@ -204,8 +204,8 @@ class Store {
   bool checkpoint_due(base::TimePoint now) const;
   // Makes all appended so far durable (blocks in one or two syncs).
   base::Result<> checkpoint(base::TimePoint now, base::WallTime wall_now);
-  // The next checkpoint is to end the last segment, however short it is: for a store that is filled
-  // and opened anew. A start reads its footer then instead of its records.
+  // The next checkpoint, for which checkpoint_due() asks, ends the last segment, however short it
+  // is. A start reads its footer then instead of its records.
   void end_tail();
   // The applied index up to which everything is durable here. A raft snapshot at S waits for it
   // (D7).

@@ -73,7 +73,7 @@ class Store::Impl {
   base::Result<Step> step(base::TimePoint now, base::WallTime wall_now);
   base::Result<Step> waited(base::Result<> outcome, base::TimePoint now);
   void reclaim() { reclaiming_ = Reclaiming::kBegun; }
-  void end_tail() { tail_ends_ = true; }
+  void end_tail() { tail_ends_ = dirty_ = true; }
 
  private:
   friend class Store;
