@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/field_reader.h"
 #include "base/planted.h"
 #include "env/log.h"
 #include "member/db_transfer.h"
@@ -80,6 +81,29 @@ raft::Config make_config(const Shared& shared, const RaftDriver::Start& start) {
 lease::DeadlineQueue::Config deadline_config(const Config& config) {
   return {.retry_interval = config.request_timeout(),
           .checkpoint_interval = config.lease_checkpoint ? kCheckpointInterval : base::Duration(0)};
+}
+
+template <class Request>
+std::optional<lease::LeaseId> id_in(std::string_view bytes) {
+  Request request;
+  if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return std::nullopt;
+  return request.id();
+}
+
+// The lease that a request of the log grants or revokes. What others hold, which may be large, is
+// not read.
+std::optional<lease::LeaseId> lease_named_by(std::string_view request) {
+  using Request = etcdserverpb::InternalRaftRequest;
+  base::FieldReader fields(request);
+  while (const auto field = fields.next()) {
+    if (field->number == Request::kLeaseGrantFieldNumber) {
+      return id_in<etcdserverpb::LeaseGrantRequest>(field->bytes);
+    }
+    if (field->number == Request::kLeaseRevokeFieldNumber) {
+      return id_in<etcdserverpb::LeaseRevokeRequest>(field->bytes);
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -591,13 +615,8 @@ std::set<lease::LeaseId> RaftDriver::leases_in_flight() const {
   const auto entries = node_.log().entries(applied_ + 1, std::numeric_limits<std::uint64_t>::max());
   if (!entries) return leases;  // compacted, so applied
   for (const raft::Entry& entry : *entries) {
-    etcdserverpb::InternalRaftRequest request;
-    if (entry.type != raft::EntryType::kNormal ||
-        !request.ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size()))) {
-      continue;
-    }
-    if (request.has_lease_grant()) leases.insert(request.lease_grant().id());
-    if (request.has_lease_revoke()) leases.insert(request.lease_revoke().id());
+    if (entry.type != raft::EntryType::kNormal) continue;
+    if (const auto lease = lease_named_by(entry.data.view())) leases.insert(*lease);
   }
   return leases;
 }

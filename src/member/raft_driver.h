@@ -18,6 +18,7 @@
 //       has confirmed that this member still leads.
 //   D5  What promises nothing that is not durable already leaves without the log lane, and never
 //       before what earlier appends promise.
+//   D6  No lease is ended behind an entry, not applied here, that grants or revokes it.
 //
 // A single voter campaigns as soon as its log is loaded and applied: there is nobody to wait for.
 #pragma once
