@@ -148,12 +148,12 @@ void Joining::take_over(const std::vector<membership::Member>& members,
   ask_next_members();
 }
 
-// Whether this member has been a member under its id before: it has told what clients reach it by.
+// Whether this member, as it is matched, has been at work under its id before.
 bool Joining::has_run(const std::vector<membership::Member>& members) const {
   const auto self = std::ranges::find(running_.members, config_.name, &membership::Member::name);
   if (self == running_.members.end()) return false;
   const auto listed = std::ranges::find(members, self->id, &membership::Member::id);
-  return listed != members.end() && !listed->client_urls.empty();
+  return listed != members.end() && listed->started();
 }
 
 void Joining::ask_next_version() {
