@@ -15,6 +15,8 @@
 // Nobody comes back from SCHED_IDLE without the privilege to raise its priority (RLIMIT_NICE or
 // CAP_SYS_NICE): what has none never goes there.
 //
+// A thread is so for as long as it runs, or for one long work: begin, look now and then, end.
+//
 // Time is an argument. Touched by its own thread, but gives_way() by any.
 #pragma once
 
