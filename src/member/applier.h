@@ -25,7 +25,8 @@
 //       later is given it, in this life or another.
 //
 // Compaction goes on in slices between batches of entries, by turns, one job each, and rests after
-// each slice.
+// each slice. So does what was committed while a snapshot was installed, until the member has
+// caught up with it: other members may share the machine, and clients wait for them.
 #pragma once
 
 #include <deque>
@@ -111,6 +112,7 @@ class Applier {
   void forget_retired();
   void compact_slice();
   void rest_from_compaction();
+  void rest_while_behind();
   base::TimePoint apply_entry(const raft::Entry& entry, base::TimePoint at);
   bool apply_to_state(const raft::Entry& entry);
   void on_undecided(const raft::Entry& entry);
@@ -137,8 +139,10 @@ class Applier {
   env::TimerId compact_rest_ = 0;  // runs until the next slice
   bool freeing_ = false;
   bool stopped_ = false;
-  bool installing_ = false;  // the store lane has it; nothing is applied meanwhile
-  bool taken_over_ = false;  // state and store are the snapshot's; its View is not published yet
+  bool installing_ = false;   // the store lane has it; nothing is applied meanwhile
+  bool taken_over_ = false;   // state and store are the snapshot's; its View is not published yet
+  bool catching_up_ = false;  // with what was committed meanwhile
+  env::TimerId rest_ = 0;     // runs until the next slice of it
 
   raft::Index applied_index_;
   raft::Term applied_term_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "env/simulated/world.h"
@@ -572,7 +573,30 @@ TEST_P(ClusterTest, WhoeverWasAwayTooLongGetsASnapshot) {
   EXPECT_EQ(read(away), "303");
 }
 
-// A member without room for a snapshot stays as it is, and takes one once there is room.
+// Who has a snapshot and is behind yet leaves the cores to others: it goes on by small steps.
+TEST_P(ClusterTest, WhatWasCommittedSinceASnapshotIsAppliedInSlices) {
+  ASSERT_EQ(put(*machines_[0], "before"), "2");
+  Machine& away = other_than(*leader());
+  away.kill(Disk::Crash::kRandom);
+  for (int i = 0; i < 300; i++) ASSERT_NE(put(*leader(), fmt::format("k{}", i % 40)), "failed");
+  away.start_again();
+  away.hold_up("store", Seconds(10));
+  world_.run_for(Seconds(2));
+  for (int i = 0; i < 200; i++) ASSERT_NE(put(*leader(), fmt::format("k{}", i % 40)), "failed");
+  ASSERT_LT(away.revision(), 302) << "installed already";
+  std::vector<std::int64_t> steps;
+  std::int64_t seen = 302;
+  ASSERT_TRUE(world_.run_until(
+      [&] {
+        const std::int64_t now = away.revision();
+        if (now > seen) steps.push_back(now - std::exchange(seen, now));
+        return now == 502;
+      },
+      Seconds(30)));
+  EXPECT_GE(steps.size(), 5U);
+  EXPECT_LE(*std::ranges::max_element(steps), 32);
+}
+
 // What a member says of itself at its start may be in the very snapshot that it is sent: then no
 // entry ever tells it that it was heard. Here the snapshot comes late, because one was lost before.
 TEST_P(ClusterTest, WhoIsSentASnapshotIsReadySoon) {
@@ -593,6 +617,7 @@ TEST_P(ClusterTest, WhoIsSentASnapshotIsReadySoon) {
   EXPECT_LE(world_.now() - at, 4 * kElectionTimeout);
 }
 
+// A member without room for a snapshot stays as it is, and takes one once there is room.
 TEST_P(ClusterTest, ASnapshotThatFindsNoRoomIsTakenLater) {
   ASSERT_EQ(put(*machines_[0], "before"), "2");
   Machine& away = other_than(*leader());

@@ -389,7 +389,9 @@ void Loop::let_others_run() {
 
 void Loop::patiently(base::Function<void(Lane::Breathe&)> work, const OwnScheduling& scheduling) {
   std::optional<Patience> for_this;
-  if (!patience_) for_this.emplace(scheduling).begin(clock_.now());
+  if (!patience_) {
+    for_this.emplace(scheduling, Patience::kUnhurriedStarvedPercent).begin(clock_.now());
+  }
   Patience& patience = patience_ ? *patience_ : *for_this;
   Lane::Breathe breathe = [this, &patience] { patience.look(clock_.now()); };
   work(breathe);

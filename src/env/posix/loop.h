@@ -119,11 +119,11 @@ class Crowd {
 // What one loop sees of crowds, look by look.
 class CrowdWatch {
  public:
-  // So many events at once are a crowd's: what a lone client's write brings a leader of three is
-  // seldom more than the answers of the two others. A crowd is there until it was not seen at so
-  // many looks.
-  static constexpr std::size_t kCrowd = 4;
-  static constexpr std::uint32_t kLooks = 32;
+  // So many events at once are a crowd's: what a lone client's write brings a leader of three and a
+  // learner, or of five, is its request and the answers of the others, which is less. A crowd is
+  // there until it was not seen at so many looks.
+  static constexpr std::size_t kCrowd = 6;
+  static constexpr std::uint32_t kLooks = 64;
 
   // So many events were ready at once.
   void saw(std::size_t events) {

@@ -109,7 +109,7 @@ const OwnScheduling kScheduling{
     .waited = [] { return std::optional(waited); },
 };
 
-// Of a loop that is patient always, and of one that is not.
+// Of a loop that is patient always, and of one that is not, whose work nobody waits for.
 TEST_F(GivingWay, WhatIsDonePatientlyTakesWhatIsLeftAsLongAsThatIsSomething) {
   for (const bool always : {false, true}) {
     SCOPED_TRACE(always);
@@ -124,13 +124,15 @@ TEST_F(GivingWay, WhatIsDonePatientlyTakesWhatIsLeftAsLongAsThatIsSomething) {
       loop.patiently(
           [&](Lane::Breathe& breathe) {
             seen.push_back(idle);
-            clock_.advance(Patience::kLook);
-            waited += Patience::kLook;
-            breathe();
-            seen.push_back(idle);
-            clock_.advance(Patience::kAwayMin);
-            breathe();
-            seen.push_back(idle);
+            for (const int percent : {80, 100}) {
+              clock_.advance(Patience::kLook);
+              waited += Patience::kLook * percent / 100;
+              breathe();
+              seen.push_back(idle);
+              clock_.advance(Patience::kAwayMin);
+              breathe();
+              seen.push_back(idle);
+            }
           },
           kScheduling);
       seen.push_back(idle);
@@ -139,7 +141,7 @@ TEST_F(GivingWay, WhatIsDonePatientlyTakesWhatIsLeftAsLongAsThatIsSomething) {
     done.get_future().get();
     loop.stop();
     while (loop.discard()) continue;
-    EXPECT_EQ(seen, (std::vector<bool>{true, false, true, always}));
+    EXPECT_EQ(seen, (std::vector<bool>{true, !always, true, false, true, always}));
   }
 }
 

@@ -74,7 +74,7 @@ std::int64_t Patience::waited_percent(base::TimePoint now) const {
 void Patience::change(base::TimePoint now) {
   if (!gives_way()) return go(now);
   const std::int64_t percent = waited_percent(now);
-  if (percent < kStarvedPercent) {
+  if (percent < starved_percent_) {
     away_ = kAwayMin;
     return begin_to_look(now);
   }

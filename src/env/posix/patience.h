@@ -6,7 +6,7 @@
 // one, and whatever waits for its work would stand still. So the thread looks, every kLook, at how
 // long it was ready to run and had no core:
 //
-//   patient --most of the time (kStarvedPercent)--> away --its time is over--> patient
+//   patient --so much of the time (kStarvedPercent)--> away --its time is over--> patient
 //
 // Away, for kAwayMin, it is like any other of the background. Where it got next to nothing
 // (kHopelessPercent) it stays away twice as long the next time, kAwayMax at most, until a look
@@ -42,11 +42,15 @@ class Patience {
  public:
   static constexpr base::Duration kLook = std::chrono::milliseconds(50);
   static constexpr int kStarvedPercent = 60;
+  // Of a work that only has to end at some time: no other end waits for each of its pieces.
+  static constexpr int kUnhurriedStarvedPercent = 93;
   static constexpr int kHopelessPercent = 95;
   static constexpr base::Duration kAwayMin = std::chrono::milliseconds(100);
   static constexpr base::Duration kAwayMax = std::chrono::milliseconds(6400);
 
-  explicit Patience(const OwnScheduling& scheduling = kOwnScheduling) : scheduling_(scheduling) {}
+  explicit Patience(const OwnScheduling& scheduling = kOwnScheduling,
+                    int starved_percent = kStarvedPercent)
+      : scheduling_(scheduling), starved_percent_(starved_percent) {}
 
   // On the thread, first of all.
   void begin(base::TimePoint now);
@@ -66,6 +70,7 @@ class Patience {
   std::int64_t waited_percent(base::TimePoint now) const;
 
   const OwnScheduling& scheduling_;
+  const int starved_percent_;
   bool may_ = false;
   std::atomic<bool> is_idle_ = false;
   base::TimePoint looked_;    // last

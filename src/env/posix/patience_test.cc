@@ -66,6 +66,20 @@ TEST_F(PatienceTest, TakesWhatIsLeftAsLongAsThatIsSomething) {
   EXPECT_FALSE(idle);
 }
 
+TEST_F(PatienceTest, WhatNobodyWaitsForWaitsLonger) {
+  Patience unhurried(kScheduling, Patience::kUnhurriedStarvedPercent);
+  unhurried.begin(now_);
+  const auto look_after = [&](int percent) {
+    now_ += Patience::kLook;
+    *waited += Patience::kLook * percent / 100;
+    unhurried.look(now_);
+  };
+  look_after(92);
+  EXPECT_TRUE(idle);
+  look_after(93);
+  EXPECT_FALSE(idle);
+}
+
 TEST_F(PatienceTest, OnlyEverySoOftenItLooks) {
   begin();
   *waited += Patience::kLook;
