@@ -203,7 +203,7 @@ void Applier::compact_slice() {
   const base::TimePoint now = lane_.clock().now();
   shared_.metrics.compaction_slice_milliseconds.observe_milliseconds(now - at);
   if (!more) compaction_ended(now);
-  finish_batch(std::move(batch), {});
+  finish_batch(std::move(batch), {}, more ? Hearing::kNobody : Hearing::kAll);
 }
 
 void Applier::compaction_ended(base::TimePoint now) {
@@ -257,7 +257,7 @@ void Applier::apply_entries() {
     compaction_hasher_.expect(compacted->revision);
     compacting_since_ = at;
   }
-  finish_batch(std::move(batch), std::move(responses));
+  finish_batch(std::move(batch), std::move(responses), Hearing::kAll);
   if (compacted) {
     compaction_hasher_.begin(shared_.views.load(), compacted->floor_before, compacted->revision);
   }
@@ -365,11 +365,9 @@ base::TimePoint Applier::apply_entry(const raft::Entry& entry, base::TimePoint a
   return now;
 }
 
-void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
-                           std::vector<raft::Message> responses) {
+void Applier::finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses,
+                           Hearing hearing) {
   apply::BatchResult result = state_->finish();
-  // A slice of a compaction that goes on: nobody waits for it.
-  const bool is_silent = responses.empty() && state_->compacting();
   // Entries of others' terms do not make this member's state the newest there is, even if it is
   // the only voter: the one that led before may have answered for more.
   if (result.new_leader_term != 0) {
@@ -391,7 +389,7 @@ void Applier::finish_batch(std::shared_ptr<base::Batch> batch,
   for_store_bytes_ += batch->record_bytes();
   for_store_.push_back(
       {.batch = std::move(batch), .dead = std::move(result.dead), .look = nullptr});
-  if (is_silent) return hand_over_if_due();
+  if (hearing == Hearing::kNobody) return hand_over_if_due();
   tell(std::move(result), std::move(responses));
   snapshot_if_due();
   hand_over_if_due();

@@ -117,7 +117,10 @@ class Applier {
   bool apply_to_state(const raft::Entry& entry);
   void on_undecided(const raft::Entry& entry);
   void compaction_ended(base::TimePoint now);
-  void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses);
+  // Of a slice of a compaction that goes on nobody needs to hear.
+  enum class Hearing : std::uint8_t { kAll, kNobody };
+  void finish_batch(std::shared_ptr<base::Batch> batch, std::vector<raft::Message> responses,
+                    Hearing hearing);
   void tell(apply::BatchResult result, std::vector<raft::Message> responses);
   void hand_over_if_due();
   void hand_over();

@@ -61,6 +61,16 @@ class PeerPort final : public http::RequestRouter {
   const Said& said_;
 };
 
+// The events of a lane since it was told that some were lost.
+class HeardSince : public BatchListener {
+ public:
+  void on_batch(const std::shared_ptr<const mvcc::EventBatch>& batch) override {
+    events += batch->events.size();
+  }
+  void on_batches_lost() override { events = 0; }
+  std::size_t events = 0;
+};
+
 // One member and its host.
 class Machine {
  public:
@@ -573,7 +583,8 @@ TEST_P(ClusterTest, WhoeverWasAwayTooLongGetsASnapshot) {
   EXPECT_EQ(read(away), "303");
 }
 
-// Who has a snapshot and is behind yet leaves the cores to others: it goes on by small steps.
+// Who has a snapshot and is behind yet leaves the cores to others: it goes on by small steps. Of
+// each the watchers hear, also of one that begins a compaction.
 TEST_P(ClusterTest, WhatWasCommittedSinceASnapshotIsAppliedInSlices) {
   ASSERT_EQ(put(*machines_[0], "before"), "2");
   Machine& away = other_than(*leader());
@@ -581,8 +592,15 @@ TEST_P(ClusterTest, WhatWasCommittedSinceASnapshotIsAppliedInSlices) {
   for (int i = 0; i < 300; i++) ASSERT_NE(put(*leader(), fmt::format("k{}", i % 40)), "failed");
   away.start_again();
   away.hold_up("store", Seconds(10));
+  HeardSince heard;
+  away.front().set_listener(&heard);
   world_.run_for(Seconds(2));
-  for (int i = 0; i < 200; i++) ASSERT_NE(put(*leader(), fmt::format("k{}", i % 40)), "failed");
+  std::vector<std::shared_ptr<Machine::Answer>> answers;  // all at once: few works, of many entries
+  for (int i = 0; i < 200; i++) {
+    answers.push_back(leader()->put(fmt::format("k{}", i % 40)));
+    if (i % 50 == 9) answers.push_back(leader()->compact(299 + i / 50));
+  }
+  for (const auto& answer : answers) ASSERT_NE(wait(answer), "failed");
   ASSERT_LT(away.revision(), 302) << "installed already";
   std::vector<std::int64_t> steps;
   std::int64_t seen = 302;
@@ -595,6 +613,8 @@ TEST_P(ClusterTest, WhatWasCommittedSinceASnapshotIsAppliedInSlices) {
       Seconds(30)));
   EXPECT_GE(steps.size(), 5U);
   EXPECT_LE(*std::ranges::max_element(steps), 32);
+  world_.run_for(Seconds(1));
+  EXPECT_EQ(heard.events, 200U);
 }
 
 // What a member says of itself at its start may be in the very snapshot that it is sent: then no
