@@ -222,6 +222,10 @@ class Machine {
   void mend() { host_.disk().flip_bit(damaged_.first, damaged_.second); }
   bool ready() const { return up() && ready_; }
   bool leads() const { return up() && member_->shared().progress.leader == id(); }
+  raft::Term term() const { return member_->shared().progress.term; }
+  raft::Index committed() const { return member_->shared().progress.committed; }
+  // As if a peer had sent it.
+  void hear(raft::Message message) { member_->shared().peers->receive(std::move(message)); }
   raft::NodeId leader() const { return member_->shared().progress.leader; }
   raft::NodeId id() const { return member_->identity().member_id; }
   const std::string& name() const { return host_.name(); }
@@ -635,6 +639,37 @@ TEST_P(ClusterTest, WhoIsSentASnapshotIsReadySoon) {
   const auto at = world_.now();
   ASSERT_TRUE(world_.run_until([&] { return away.ready(); }, Seconds(20)));
   EXPECT_LE(world_.now() - at, 4 * kElectionTimeout);
+}
+
+// An answer to a term that is over says nothing of the log. A new leader whose first word it is
+// begins again at nothing, so with a snapshot: of what the member has long applied, and it says so.
+// Here nothing else would, as the leader has an entry more and its first append is refused.
+TEST_P(ClusterTest, WhoIsSentASnapshotOfWhatItHasSaysHowFarItIs) {
+  ASSERT_NE(leader(), nullptr);
+  for (int i = 0; i < 300; i++) ASSERT_NE(put(*leader(), fmt::format("k{}", i % 40)), "failed");
+  Machine& old = *leader();
+  Machine& next = other_than(old);
+  const auto& third = *std::ranges::find_if(
+      machines_, [&](const auto& one) { return one.get() != &old && one.get() != &next; });
+  ASSERT_TRUE(world_.run_until([&] { return third->committed() == old.committed(); }, Seconds(10)));
+  const raft::Term term = old.term();
+  const raft::Index last = old.committed();
+  const raft::NodeId old_id = old.id();
+  old.kill(Disk::Crash::kKeepAll);
+  next.hear({.type = raft::MessageType::kApp,
+             .to = next.id(),
+             .from = old_id,
+             .term = term,
+             .log_term = term,
+             .index = last,
+             .entries = {{.term = term, .index = last + 1}},
+             .commit = last});
+  ASSERT_TRUE(world_.run_until([&] { return next.leads(); }, Seconds(10)));
+  next.hear({.type = raft::MessageType::kAppResp,
+             .to = next.id(),
+             .from = third->id(),
+             .term = next.term()});
+  EXPECT_NE(put(next, "after"), "failed");
 }
 
 // A member without room for a snapshot stays as it is, and takes one once there is room.

@@ -87,12 +87,14 @@ bool Peers::receive(raft::Message message) {
   return inbox->push(std::move(message));
 }
 
-// One that raft would ignore is refused at once; its sender then finds out how far this member is.
+// Of one that raft will ignore the file is refused at once. Raft is given the message all the same,
+// and answers how far this member is: its sender may have no other way to find out.
 base::Result<std::unique_ptr<peer::SnapshotSink>> Peers::open_snapshot(
     const raft::Message& message) {
   const raft::Index index = message.snapshot ? message.snapshot->metadata.index : 0;
   const raft::Index applied = shared_.progress.applied.load(std::memory_order_acquire);
   if (index <= applied) {
+    receive(message);
     return base::fail(base::make_error(
         std::errc::invalid_argument,
         fmt::format("a snapshot at {}, and entry {} is applied already", index, applied)));
