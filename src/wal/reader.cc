@@ -11,8 +11,6 @@ namespace keelson::wal {
 namespace {
 
 constexpr std::uint64_t kBufferBytes = 256u << 10;
-constexpr std::uint64_t kSectorBytes = 512;
-constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kRecordBytesMax =
     1u << 30;  // of what any writer writes; far above a raft message
 

@@ -1,6 +1,7 @@
 #include "wal/record.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/check.h"
 #include "base/crc32c.h"
@@ -16,7 +17,6 @@ using base::FieldReader;
 using base::put_varints;
 using base::varint_tag;
 
-constexpr std::size_t kLengthBytes = 8;
 constexpr std::size_t kKeptCapacityBytes = 4u << 20;
 
 // A field whose zero is written too, as proto2 writes what was set.
@@ -27,6 +27,7 @@ void put_set_field(std::string& out, std::uint32_t field, std::uint64_t value) {
 }  // namespace
 
 void FrameBuffer::clear() {
+  offset_ += bytes_.size();
   bytes_.clear();
   if (bytes_.capacity() > kKeptCapacityBytes) bytes_.shrink_to_fit();
 }
@@ -34,13 +35,33 @@ void FrameBuffer::clear() {
 void FrameBuffer::add(RecordType type, std::string_view data) { add(type, data, {}); }
 
 void FrameBuffer::add(RecordType type, std::string_view head, std::string_view payload) {
+  const std::size_t start = bytes_.size();
+  const std::uint32_t crc = crc_;
+  put(type, head, payload, EmptyData::kLeftOut);
+  if (!is_ambiguous(start)) return;
+  for (const auto empty_data : {EmptyData::kLeftOut, EmptyData::kWritten}) {
+    bytes_.resize(start);
+    crc_ = crc;
+    put(RecordType::kCrc, {}, {}, empty_data);
+    if (!is_ambiguous(start)) break;
+  }
+  put(type, head, payload, EmptyData::kLeftOut);
+}
+
+bool FrameBuffer::is_ambiguous(std::size_t frame) const {
+  return (offset_ + frame) % kSectorBytes == kSectorBytes - kLengthBytes &&
+         std::has_single_bit(decode_length_field(std::string_view(bytes_).substr(frame)));
+}
+
+void FrameBuffer::put(RecordType type, std::string_view head, std::string_view payload,
+                      EmptyData empty_data) {
   crc_ = base::crc32c(base::crc32c(crc_, head), payload);
   const std::size_t start = bytes_.size();
   bytes_.append(kLengthBytes, '\0');
   put_set_field(bytes_, 1, static_cast<std::uint64_t>(type));
   put_set_field(bytes_, 2, crc_);
   const std::size_t data_bytes = head.size() + payload.size();
-  if (data_bytes > 0) {
+  if (data_bytes > 0 || empty_data == EmptyData::kWritten) {
     put_varints(bytes_, base::bytes_tag(3), data_bytes);
     bytes_.append(head);
     bytes_.append(payload);
@@ -62,7 +83,8 @@ bool FrameBuffer::add_frames_of(std::string_view frames) {
     if (!length || frames.size() < length->record + length->padding) return false;
     const auto record = decode_record(frames.substr(0, length->record));
     if (!record) return false;
-    add(static_cast<RecordType>(record->type), record->data);
+    const auto type = static_cast<RecordType>(record->type);
+    if (type != RecordType::kCrc) add(type, record->data);
     frames.remove_prefix(length->record + length->padding);
   }
   return true;

@@ -6,6 +6,12 @@
 //
 // The checksum of a record covers the data of all records before it and its own, through all files
 // of the directory; a crc record at the head of each file says where the chain stands.
+//
+// A power failure may leave a sector of a write unwritten, zeros, and keep the one behind it. Where
+// a frame's length fills the end of the lost sector, a record without a length remains. If that
+// length has one bit set, so would a durable record whose bit turned over, which must not be taken
+// for the end of the log. So no such length is written there: a crc record goes first, as which
+// the log may have anywhere, with a length of several bits.
 #pragma once
 
 #include <cstdint>
@@ -31,32 +37,43 @@ struct Record {
   std::string_view data;
 };
 
+inline constexpr std::uint64_t kSectorBytes = 512;  // what a disk writes whole or not at all
+inline constexpr std::uint64_t kLengthBytes = 8;
+
 // Frames gathered for one write. Hot: no message objects, no copies but one.
 class FrameBuffer {
  public:
-  // The chain goes on from `crc`.
-  explicit FrameBuffer(std::uint32_t crc = 0) : crc_(crc) {}
+  // The chain goes on from `crc`, the file from `offset`.
+  explicit FrameBuffer(std::uint32_t crc = 0, std::uint64_t offset = 0)
+      : crc_(crc), offset_(offset) {}
 
   void add_crc();  // the head of a file
   void add_metadata(std::string_view metadata);
   void add_entry(const raft::Entry& entry);
   void add_state(const raft::HardState& state);
   void add_snapshot(const raft::SnapshotMetadata& snapshot);
-  // The records of frames of another buffer, chained to what is here. False if they cannot be read.
+  // The records of frames of another buffer, but crc records, chained to what is here. False if
+  // they cannot be read.
   [[nodiscard]] bool add_frames_of(std::string_view frames);
 
   std::string_view bytes() const { return bytes_; }
   bool empty() const { return bytes_.empty(); }
   std::uint32_t crc() const { return crc_; }
-  // Forgets the bytes, keeps the chain; gives back what a huge batch made it hold.
+  // Forgets the bytes, which are in the file now, and keeps the chain; gives back what a huge batch
+  // made it hold.
   void clear();
 
  private:
   void add(RecordType type, std::string_view data);
   void add(RecordType type, std::string_view head, std::string_view payload);
+  enum class EmptyData : std::uint8_t { kLeftOut, kWritten };
+  void put(RecordType type, std::string_view head, std::string_view payload, EmptyData empty_data);
+  // Whether its length cannot be told from a bit that turned over, once its sector is lost.
+  bool is_ambiguous(std::size_t frame) const;
 
   std::string bytes_;
   std::uint32_t crc_;
+  std::uint64_t offset_;  // of bytes_ in the file
 };
 
 struct FrameLength {

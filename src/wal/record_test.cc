@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+
 #include "base/crc32c.h"
 #include "base/random.h"
 #include "proto/raft.pb.h"
@@ -175,6 +177,34 @@ TEST(Record, ChainsFramesAnew) {
   direct.add_state({.term = 1, .vote = 2, .commit = 1});
   EXPECT_EQ(two.bytes(), direct.bytes());
   EXPECT_EQ(two.crc(), direct.crc());
+}
+
+// Whatever the chain and the entry: a crc record of seven, eight or fewer bytes goes first.
+TEST(Record, NoLengthOfOneBitFillsTheEndOfASector) {
+  std::size_t crc_records = 0;
+  for (const std::uint32_t crc : {0u, 1u, 1u << 7, 1u << 14, 1u << 21, 1u << 28, ~0u}) {
+    for (std::size_t size = 0; size < 300; size++) {
+      FrameBuffer frames(crc, 504);
+      frames.add_entry(entry(1, 1, std::string(size, 'x')));
+      frames.add_entry(entry(1, 2, "y"));
+      std::string_view rest = frames.bytes();
+      ASSERT_GT(std::popcount(decode_length_field(rest)), 1) << crc << ", " << size;
+      std::size_t entries = 0;
+      for (std::uint32_t chain = crc; !rest.empty();) {
+        const auto length = decode_frame_length(decode_length_field(rest));
+        ASSERT_TRUE(length.has_value());
+        const auto record = decode_record(rest.substr(8, length->record));
+        ASSERT_TRUE(record.has_value());
+        EXPECT_EQ(record->crc, chain = base::crc32c(chain, record->data));
+        const bool is_entry = record->type == static_cast<std::int64_t>(RecordType::kEntry);
+        is_entry ? entries++ : crc_records++;
+        rest.remove_prefix(8 + length->record + length->padding);
+      }
+      EXPECT_EQ(entries, 2u);
+    }
+  }
+  EXPECT_GT(crc_records, 5u);
+  EXPECT_LT(crc_records, 50u);
 }
 
 }  // namespace

@@ -334,7 +334,7 @@ Result<> Wal::cut_torn_tail(std::uint64_t valid_bytes) {
 
 Result<> Wal::prepare_tail(std::uint64_t valid_bytes, std::uint32_t crc) {
   tail().bytes = valid_bytes;
-  pending_ = FrameBuffer(crc);
+  pending_ = FrameBuffer(crc, valid_bytes);
   pending_crc_ = crc;
   RETURN_IF_ERROR(clear_after(tail()));
   ASSIGN_OR_RETURN(const std::uint64_t size, tail().file->size());
