@@ -136,10 +136,11 @@ void LogWriter::take_snapshot(const raft::Snapshot& snapshot) {
 
 void LogWriter::mark(const raft::SnapshotMetadata& metadata) {
   // A snapshot counts at a start only if the hard state's commit reaches it (formats.md 1.6), and
-  // commit may lag on disk: so it is said again, before the record and in the same sync.
+  // commit may lag on disk: so it is said again, behind the record (Wal::save_snapshot) and in the
+  // same sync.
   hard_state_.commit = std::max(hard_state_.commit, metadata.index);
-  wal_->append(hard_state_, {});
   wal_->save_snapshot(metadata);
+  wal_->append(hard_state_, {});
   flush({});
   wal_->release_locks_to(metadata.index);
   marked_ = metadata.index;

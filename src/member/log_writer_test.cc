@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 
@@ -131,6 +132,38 @@ TEST_F(LogWriterTest, ASnapshotFromALeaderIsRecordedBeforeAnybodyHearsOfIt) {
   ASSERT_TRUE(opened.ok());
   ASSERT_EQ(opened->recovered.entries.size(), 1u);
   EXPECT_EQ(opened->recovered.entries[0].index, 1001u);
+}
+
+// Power may fail between any two frames of the write. A commit beyond the log would stop every
+// start.
+TEST_F(LogWriterTest, NoPrefixOfWhatASnapshotFromALeaderWritesStopsAStart) {
+  const Paths paths = Paths::of(config_);
+  const std::string path = env::join_path(paths.wal, "0000000000000000-0000000000000000.wal");
+  const std::string before = host_.disk().contents().at(path);
+  push({.hard_state = {.term = 5, .vote = 0, .commit = 1000}, .snapshot = snapshot(1000)});
+  log_.reset();
+  const std::string after = host_.disk().contents().at(path);
+  const auto begin =
+      static_cast<std::size_t>(std::ranges::mismatch(before, after).in2 - after.begin());
+  const std::size_t end = after.find_last_not_of('\0') + 1;
+  ASSERT_GT(end, begin + 40);
+  const auto file = host_.disk().open(path, env::OpenMode::kReadWrite).value();
+  std::size_t frames = 0;
+  for (std::size_t cut = begin; cut < end; frames++) {
+    const std::string kept = after.substr(begin, cut - begin) + std::string(end - cut, '\0');
+    ASSERT_TRUE(file->write_at(begin, kept).ok());
+    const auto marks = wal::valid_snapshots(host_.disk(), paths.wal);
+    ASSERT_TRUE(marks.ok()) << cut << ": " << marks.error().message();
+    const auto log = wal::read_log(host_.disk(), paths.wal, {});
+    ASSERT_TRUE(log.ok()) << cut << ": " << log.error().message();
+    const auto last = std::max(log->entries.back().index, marks->back().index);
+    EXPECT_LE(log->hard_state.commit, last) << frames;
+    const auto length =
+        wal::decode_frame_length(wal::decode_length_field(std::string_view(after).substr(cut)));
+    ASSERT_TRUE(length.has_value());
+    cut += wal::kLengthBytes + length->record + length->padding;
+  }
+  EXPECT_GE(frames, 2u);
 }
 
 TEST_F(LogWriterTest, EachAppendIsToldOfThoughNobodyWaits) {
