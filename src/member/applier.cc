@@ -19,6 +19,8 @@ constexpr std::size_t kEntryBytesPerBatch = std::size_t{2} << 20;
 // While the member catches up, one slice, of some 80 us, and the rest behind it.
 constexpr std::size_t kEntriesPerSlice = 32;
 constexpr base::Duration kRestWhileBehind = std::chrono::microseconds(200);
+// So long: beside a busy cluster, on busy cores, that may be too slow to catch up at all.
+constexpr base::Duration kUnhurriedMax = std::chrono::seconds(2);
 constexpr std::size_t kPendingBatchesMax = 1024;
 // Keys looked at by one slice of a compaction: some 150 us where each loses two revisions.
 constexpr std::size_t kCompactKeysPerSlice = 400;
@@ -173,8 +175,9 @@ void Applier::run() {
 }
 
 void Applier::rest_while_behind() {
-  catching_up_ = applied_index_ + kEntriesPerSlice <
-                 shared_.progress.committed.load(std::memory_order_acquire);
+  const raft::Index committed = shared_.progress.committed.load(std::memory_order_acquire);
+  catching_up_ =
+      applied_index_ + kEntriesPerSlice < committed && lane_.clock().now() < hurries_from_;
   rest_ = lane_.after(kRestWhileBehind, [this] {
     rest_ = 0;
     if (!run_scheduled_) run();
@@ -291,6 +294,7 @@ void Applier::take_over(StoreReplaced& replaced) {
   pending_.clear();
   pending_bytes_ = 0;
   taken_over_ = catching_up_ = true;
+  hurries_from_ = lane_.clock().now() + kUnhurriedMax;
 }
 
 // Its View is published.

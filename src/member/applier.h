@@ -25,8 +25,8 @@
 //       later is given it, in this life or another.
 //
 // Compaction goes on in slices between batches of entries, by turns, one job each, and rests after
-// each slice. So does what was committed while a snapshot was installed, until the member has
-// caught up with it: other members may share the machine, and clients wait for them.
+// each slice. So does what was committed while a snapshot was installed, for two seconds or
+// until the member has caught up: other members may share the machine, and clients wait for them.
 #pragma once
 
 #include <deque>
@@ -145,7 +145,8 @@ class Applier {
   bool installing_ = false;   // the store lane has it; nothing is applied meanwhile
   bool taken_over_ = false;   // state and store are the snapshot's; its View is not published yet
   bool catching_up_ = false;  // with what was committed meanwhile
-  env::TimerId rest_ = 0;     // runs until the next slice of it
+  base::TimePoint hurries_from_;
+  env::TimerId rest_ = 0;  // runs until the next slice of it
 
   raft::Index applied_index_;
   raft::Term applied_term_;
