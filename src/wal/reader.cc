@@ -162,16 +162,12 @@ Result<bool> Reader::length_is_wrong(std::uint64_t claimed) {
 
 // Where a length of zero fills the end of a sector, a crash may have left just that sector
 // unwritten, and written the next one with the record. Unless one bit that turned over would
-// explain it as well.
+// explain it as well, which FrameBuffer does not let happen; earlier builds and etcd do.
 Result<bool> Reader::length_is_unwritten() {
-  if (cut_short() != Errc::kTorn || offset_ % kSectorBytes != kSectorBytes - kLengthBytes) {
-    return false;
-  }
+  if (cut_short() != Errc::kTorn || !ends_a_sector(offset_)) return false;
   ASSIGN_OR_RETURN(const std::string_view head, peek(kLengthBytes, kRecordHeadBytesMax));
   const auto length = record_length(head);
-  if (!length) return false;
-  const bool padded = *length % 8 != 0;
-  return std::popcount(*length) + (padded ? 2 : 0) > 1;
+  return length && !std::has_single_bit(length_field(*length));
 }
 
 }  // namespace keelson::wal

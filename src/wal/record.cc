@@ -19,6 +19,8 @@ using base::varint_tag;
 
 constexpr std::size_t kKeptCapacityBytes = 4u << 20;
 
+std::uint64_t padding_of(std::uint64_t record_bytes) { return (8 - record_bytes % 8) % 8; }
+
 // A field whose zero is written too, as proto2 writes what was set.
 void put_set_field(std::string& out, std::uint32_t field, std::uint64_t value) {
   put_varints(out, varint_tag(field), value);
@@ -49,7 +51,7 @@ void FrameBuffer::add(RecordType type, std::string_view head, std::string_view p
 }
 
 bool FrameBuffer::is_ambiguous(std::size_t frame) const {
-  return (offset_ + frame) % kSectorBytes == kSectorBytes - kLengthBytes &&
+  return ends_a_sector(offset_ + frame) &&
          std::has_single_bit(decode_length_field(std::string_view(bytes_).substr(frame)));
 }
 
@@ -67,12 +69,11 @@ void FrameBuffer::put(RecordType type, std::string_view head, std::string_view p
     bytes_.append(payload);
   }
   const std::uint64_t record_bytes = bytes_.size() - start - kLengthBytes;
-  const std::uint64_t padding = (8 - record_bytes % 8) % 8;
-  const std::uint64_t field = padding == 0 ? record_bytes : record_bytes | (0x80 | padding) << 56;
+  const std::uint64_t field = length_field(record_bytes);
   for (std::size_t i = 0; i < kLengthBytes; i++) {
     bytes_[start + i] = static_cast<char>(field >> (8 * i));
   }
-  bytes_.append(padding, '\0');
+  bytes_.append(padding_of(record_bytes), '\0');
 }
 
 bool FrameBuffer::add_frames_of(std::string_view frames) {
@@ -121,12 +122,15 @@ std::uint64_t decode_length_field(std::string_view bytes) {
   return value;
 }
 
+std::uint64_t length_field(std::uint64_t record_bytes) {
+  const std::uint64_t padding = padding_of(record_bytes);
+  return padding == 0 ? record_bytes : record_bytes | (0x80 | padding) << 56;
+}
+
 std::optional<FrameLength> decode_frame_length(std::uint64_t field) {
-  const FrameLength length{.record = field & 0x00FF'FFFF'FFFF'FFFFu,
-                           .padding = (8 - field % 8) % 8};
-  const std::uint64_t top = length.padding == 0 ? 0 : 0x80 | length.padding;
-  if (field >> 56 != top) return std::nullopt;
-  return length;
+  const std::uint64_t record = field & 0x00FF'FFFF'FFFF'FFFFu;
+  if (field != length_field(record)) return std::nullopt;
+  return FrameLength{.record = record, .padding = padding_of(record)};
 }
 
 std::optional<std::uint64_t> record_length(std::string_view head) {

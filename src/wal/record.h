@@ -1,8 +1,8 @@
 // Records of the log and their frames, by the byte. formats.md 1.2, 1.3.
 //
-//   frame := length (8 bytes, little endian) | record (N bytes) | padding (P zeros, to a multiple
-//   of 8) length := N, or N | (0x80 | P) << 56 when P > 0 record := walpb.Record { type = 1, crc =
-//   2, data = 3 }
+//   frame  := length (8 bytes, little endian) | record (N bytes) | padding (P zeros)
+//   length := N, or N | (0x80 | P) << 56 when P > 0, to a multiple of 8
+//   record := walpb.Record { type = 1, crc = 2, data = 3 }
 //
 // The checksum of a record covers the data of all records before it and its own, through all files
 // of the directory; a crc record at the head of each file says where the chain stands.
@@ -10,8 +10,8 @@
 // A power failure may leave a sector of a write unwritten, zeros, and keep the one behind it. Where
 // a frame's length fills the end of the lost sector, a record without a length remains. If that
 // length has one bit set, so would a durable record whose bit turned over, which must not be taken
-// for the end of the log. So no such length is written there: a crc record goes first, as which
-// the log may have anywhere, with a length of several bits.
+// for the end of the log. So no such length is written there: a crc record, which may stand
+// anywhere, goes first, with a length of several bits.
 #pragma once
 
 #include <cstdint>
@@ -81,6 +81,11 @@ struct FrameLength {
   std::uint64_t padding = 0;  // P
 };
 std::uint64_t decode_length_field(std::string_view bytes);  // needs eight
+std::uint64_t length_field(std::uint64_t record_bytes);
+// Whether a length at this offset of the file is the last of its sector.
+inline bool ends_a_sector(std::uint64_t offset) {
+  return offset % kSectorBytes == kSectorBytes - kLengthBytes;
+}
 // nullopt for a length that no writer writes: P must complete N to a multiple of 8.
 std::optional<FrameLength> decode_frame_length(std::uint64_t field);
 
