@@ -244,8 +244,8 @@ void Applier::apply_entries() {
       }
       entries++;
       bytes += entry.data.size();
-      // Behind one that was not decided the batch ends, so that raft gives nobody the entry (it is
-      // told) when it takes a member that comes after it.
+      // A slice ends after so many. And behind one that was not decided the batch ends, so that
+      // raft gives nobody the entry (it is told) when it takes a member that comes after it.
       ends = undecided_->contains(entry) || (catching_up_ && entries >= kEntriesPerSlice);
       if (!ends || it + 1 == work.entries.end()) continue;
       queue_.push_front({.entries = {std::make_move_iterator(it + 1),

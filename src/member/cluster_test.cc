@@ -456,7 +456,6 @@ class ClusterTest : public ::testing::TestWithParam<std::uint64_t> {
     world_.run_until([&] { return answer->done; }, limit);
     return answer->done ? answer->text : "nothing";
   }
-  // Tried again until it is done, as clients do.
   // One that takes long to install a snapshot of revision 302; 200 more revisions are committed.
   Machine& begin_install(HeardSince& heard) {
     EXPECT_EQ(put(*machines_[0], "before"), "2");
@@ -491,6 +490,7 @@ class ClusterTest : public ::testing::TestWithParam<std::uint64_t> {
     return steps;
   }
 
+  // Tried again until it is done, as clients do.
   std::string put(Machine& machine, const std::string& key) {
     for (int i = 0; i < 10; i++) {
       if (const std::string text = wait(machine.put(key)); text != "failed") return text;

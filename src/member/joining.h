@@ -3,9 +3,8 @@
 //
 //   new       has anybody of the cluster seen this member at work already? Then its data was lost,
 //             and it must not begin anew. Whoever is not there (yet) has not.
-//   existing  who is in the cluster, and as what; does this server fit? The first answer decides,
-//   as
-//             in etcd, unless it says that this member has run before: then one that knows it as
+//   existing  who is in the cluster, and as what; does this server fit? As in etcd the first answer
+//             decides, unless it says that this member has run before: then one that knows it as
 //             new does, if there is any.
 //
 // Both begin with what can be said without asking the others (check_first_start), after DNS was

@@ -36,7 +36,8 @@ class Handler {
 
   // A snapshot begins to arrive with this message (kSnap, its data without the file). The member
   // bounds how many it takes at a time; an error is answered by 500 and the sender's raft tries
-  // again.
+  // again. Where the snapshot is not needed the member may hand the message to its own raft then,
+  // whose answer says so.
   virtual base::Result<std::unique_ptr<SnapshotSink>> open_snapshot(
       const raft::Message& message) = 0;
 

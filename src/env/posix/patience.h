@@ -6,7 +6,7 @@
 // one, and whatever waits for its work would stand still. So the thread looks, every kLook, at how
 // long it was ready to run and had no core:
 //
-//   patient --so much of the time (kStarvedPercent)--> away --its time is over--> patient
+//   patient --too much of the time (starved)--> away --its time is over--> patient
 //
 // Away, for kAwayMin, it is like any other of the background. Where it got next to nothing
 // (kHopelessPercent) it stays away twice as long the next time, kAwayMax at most, until a look
@@ -15,7 +15,9 @@
 // Nobody comes back from SCHED_IDLE without the privilege to raise its priority (RLIMIT_NICE or
 // CAP_SYS_NICE): what has none never goes there.
 //
-// A thread is so for as long as it runs, or for one long work: begin, look now and then, end.
+// A thread is so for as long as it runs, starved at kStarvedPercent, as others wait for its pieces;
+// or for one long work that only has to end at some time, starved at kUnhurriedStarvedPercent:
+// begin, look now and then, end.
 //
 // Time is an argument. Touched by its own thread, but gives_way() by any.
 #pragma once
@@ -42,7 +44,6 @@ class Patience {
  public:
   static constexpr base::Duration kLook = std::chrono::milliseconds(50);
   static constexpr int kStarvedPercent = 60;
-  // Of a work that only has to end at some time: no other end waits for each of its pieces.
   static constexpr int kUnhurriedStarvedPercent = 93;
   static constexpr int kHopelessPercent = 95;
   static constexpr base::Duration kAwayMin = std::chrono::milliseconds(100);
