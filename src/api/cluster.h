@@ -1,4 +1,5 @@
-// The Cluster service: MemberList; changes of membership are not there yet. api.md 9.1.
+// The Cluster service: MemberList, MemberAdd, MemberRemove, MemberUpdate, MemberPromote.
+// api.md 9.1.
 #pragma once
 
 #include "api/context.h"

@@ -18,8 +18,6 @@
 namespace keelson::api {
 namespace {
 
-// Spelled as Go writes header names.
-
 http::Response members_response(member::Front& front) {
   return {.headers = {{"Content-Type", "application/json"},
                       {std::string(peer::kClusterId),
@@ -27,7 +25,8 @@ http::Response members_response(member::Front& front) {
           .body = membership::members_json(front.view()->roster->members) + "\n"};
 }
 
-// A joining member asks it before it decides whether it fits.
+// A joining member asks it before it decides whether it fits, and for the read alone before it
+// asks for the members.
 class DowngradeEnabled : public http::RequestHandler {
  public:
   explicit DowngradeEnabled(member::Front& front) : front_(front), waiting_(front) {}

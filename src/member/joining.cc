@@ -14,6 +14,11 @@ namespace {
 
 constexpr base::Duration kNewPatience = base::Seconds(1);
 constexpr base::Duration kExistingPatience = base::Seconds(10);
+constexpr base::Duration kReadPatience = base::Seconds(2);
+// With answers that may lag.
+constexpr base::Duration kUnsurePatience = base::Seconds(10);
+constexpr base::Duration kAskAgain = base::Milliseconds(500);
+constexpr std::string_view kDowngradePath = "/downgrade/enabled";
 constexpr membership::Version kOldestCluster{3, 0, 0};
 // Whose members all write what this one can read. formats.md 5.3
 constexpr membership::Version kOldestReadable{3, 6, 0};
@@ -29,6 +34,18 @@ std::vector<std::string> urls_of_others(const Config& config) {
   return urls;
 }
 
+bool can_decide_without(membership::MemberId self, const std::vector<membership::Member>& members) {
+  const auto votes = [](const membership::Member& one) { return !one.is_learner; };
+  const auto voters = std::ranges::count_if(members, votes);
+  const auto others = std::ranges::count_if(
+      members, [&](const membership::Member& one) { return votes(one) && one.id != self; });
+  return others >= voters / 2 + 1;
+}
+
+std::string already_at_work(membership::MemberId id) {
+  return fmt::format("member {} has already been bootstrapped", membership::id_text(id));
+}
+
 }  // namespace
 
 Joining::Joining(env::Lane& lane, peer::Connector& connector, env::Resolver& resolver,
@@ -41,6 +58,8 @@ Joining::Joining(env::Lane& lane, peer::Connector& connector, env::Resolver& res
       urls_(urls_of_others(config)) {
   lane_.post([this] { begin(); });
 }
+
+Joining::~Joining() { lane_.cancel(timer_); }
 
 void Joining::begin() {
   if (!config_.new_cluster) return check();
@@ -69,20 +88,32 @@ void Joining::ask(std::string url, std::string_view path, base::Duration timeout
 }
 
 void Joining::ask_next_members() {
-  if (next_url_ == urls_.size()) {
-    if (config_.new_cluster) return finish(std::nullopt);
-    if (doubted_) {
-      running_ = *std::exchange(doubted_, std::nullopt);
-      return ask_next_version();
-    }
+  if (next_url_ == urls_.size()) return on_all_asked();
+  ask_members(urls_[next_url_++], Trust::kMayLag);
+}
+
+void Joining::on_all_asked() {
+  if (config_.new_cluster) return finish(std::nullopt);
+  if (!unsure_) {
     return refuse(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the "
         "given URLs");
   }
-  const std::string url = urls_[next_url_++];
+  if (lane_.clock().now() < unsure_since_ + kUnsurePatience) {
+    next_url_ = 0;
+    timer_ = lane_.after(kAskAgain, [this] {
+      timer_ = 0;
+      ask_next_members();
+    });
+    return;
+  }
+  take_over(*std::exchange(unsure_, std::nullopt));
+}
+
+void Joining::ask_members(const std::string& url, Trust trust) {
   ask(url, "/members", config_.new_cluster ? kNewPatience : kExistingPatience,
-      [this, url](base::Result<peer::Answered> answered) {
-        if (answered && answered->status == 200) return on_members(url, *answered);
+      [this, url, trust](base::Result<peer::Answered> answered) {
+        if (answered && answered->status == 200) return on_members(url, trust, *answered);
         if (!config_.new_cluster) {
           env::log_warn("failed to get cluster response",
                         {{"address", url + "/members"},
@@ -93,7 +124,7 @@ void Joining::ask_next_members() {
       });
 }
 
-void Joining::on_members(std::string_view url, const peer::Answered& answered) {
+void Joining::on_members(const std::string& url, Trust trust, const peer::Answered& answered) {
   auto members = membership::parse_members(answered.body);
   const auto id = answered.headers.find(peer::kClusterId);
   const auto cluster_id = id ? membership::parse_id(*id) : std::nullopt;
@@ -102,8 +133,7 @@ void Joining::on_members(std::string_view url, const peer::Answered& answered) {
     return ask_next_members();
   }
   if (config_.new_cluster) return check_new(*members);
-  running_.id = *cluster_id;
-  match(*std::move(members));
+  match(url, trust, {.id = *cluster_id, .members = *std::move(members)});
 }
 
 void Joining::check_new(const std::vector<membership::Member>& members) {
@@ -116,44 +146,56 @@ void Joining::check_new(const std::vector<membership::Member>& members) {
   const auto known = std::find_if(members.begin(), members.end(),
                                   [&](const auto& one) { return one.id == self->id; });
   if (known != members.end() && !known->client_urls.empty()) {
-    return refuse(
-        fmt::format("member {} has already been bootstrapped", membership::id_text(self->id)));
+    return refuse(already_at_work(self->id));
   }
   finish(std::nullopt);
 }
 
-void Joining::match(std::vector<membership::Member> members) {
-  const auto urls = membership::urls_to_resolve(config_.initial_cluster, members);
-  if (urls.empty()) return take_over(members, {});
+void Joining::match(const std::string& url, Trust trust, RunningCluster told) {
+  const auto urls = membership::urls_to_resolve(config_.initial_cluster, told.members);
+  if (urls.empty()) return weigh(url, trust, told, {});
   lookup_ = std::make_unique<HostLookup>(
       lane_, resolver_, urls,
-      [this, members = std::move(members)](const membership::ResolvedHosts& resolved) {
-        take_over(members, resolved);
+      [this, url, trust, told = std::move(told)](const membership::ResolvedHosts& resolved) {
+        weigh(url, trust, told, resolved);
       });
 }
 
-void Joining::take_over(const std::vector<membership::Member>& members,
-                        const membership::ResolvedHosts& resolved) {
-  auto matched = membership::match_existing(config_.initial_cluster, members, resolved);
-  if (!matched && doubted_) return ask_next_members();
+void Joining::weigh(const std::string& url, Trust trust, const RunningCluster& told,
+                    const membership::ResolvedHosts& resolved) {
+  auto matched = membership::match_existing(config_.initial_cluster, told.members, resolved);
   if (!matched) {
-    return refuse(fmt::format("error validating peerURLs {}: {}", membership::members_json(members),
-                              matched.error().text));
+    if (unsure_ && trust == Trust::kMayLag) return ask_next_members();
+    return refuse(fmt::format("error validating peerURLs {}: {}",
+                              membership::members_json(told.members), matched.error().text));
   }
-  running_.members = *std::move(matched);
-  if (!has_run(members)) return ask_next_version();
-  // Somebody who lags may still list who was here before and was removed, under an id whose votes
-  // this member does not remember. So the others are asked too.
-  if (!doubted_) doubted_ = running_;
-  ask_next_members();
+  // Both are there: the configuration has this member's name, and the match is one to one.
+  const auto self = std::ranges::find(*matched, config_.name, &membership::Member::name);
+  const auto listed = std::ranges::find(told.members, self->id, &membership::Member::id);
+  Answer answer{.cluster = {.id = told.id, .members = *std::move(matched)},
+                .self = listed->id,
+                .was_at_work = listed->started()};
+  const bool may_read = can_decide_without(answer.self, told.members);
+  if (trust == Trust::kHasRead || (!may_read && !answer.was_at_work)) {
+    return take_over(std::move(answer));
+  }
+  if (!unsure_) unsure_since_ = lane_.clock().now();
+  if (!unsure_ || unsure_->was_at_work) unsure_ = std::move(answer);
+  may_read ? ask_to_read(url) : ask_next_members();
 }
 
-// Whether this member, as it is matched, has been at work under its id before.
-bool Joining::has_run(const std::vector<membership::Member>& members) const {
-  const auto self = std::ranges::find(running_.members, config_.name, &membership::Member::name);
-  if (self == running_.members.end()) return false;
-  const auto listed = std::ranges::find(members, self->id, &membership::Member::id);
-  return listed != members.end() && listed->started();
+// What is asked for is the read, not whether the cluster goes to an older version.
+void Joining::ask_to_read(const std::string& url) {
+  ask(url, kDowngradePath, kReadPatience, [this, url](base::Result<peer::Answered> answered) {
+    if (answered && answered->status == 200) return ask_members(url, Trust::kHasRead);
+    ask_next_members();
+  });
+}
+
+void Joining::take_over(Answer answer) {
+  if (answer.was_at_work) return refuse(already_at_work(answer.self));
+  running_ = std::move(answer.cluster);
+  ask_next_version();
 }
 
 void Joining::ask_next_version() {
@@ -181,11 +223,10 @@ void Joining::ask_downgrade() {
     return version.minor == kServerVersion.minor + 1;
   });
   if (!matters) return judge_versions();
-  ask(urls_.front(), "/downgrade/enabled", kNewPatience,
-      [this](base::Result<peer::Answered> answered) {
-        downgrading_ = answered && answered->body == "true";
-        judge_versions();
-      });
+  ask(urls_.front(), kDowngradePath, kNewPatience, [this](base::Result<peer::Answered> answered) {
+    downgrading_ = answered && answered->body == "true";
+    judge_versions();
+  });
 }
 
 void Joining::judge_versions() {

@@ -3,9 +3,21 @@
 //
 //   new       has anybody of the cluster seen this member at work already? Then its data was lost,
 //             and it must not begin anew. Whoever is not there (yet) has not.
-//   existing  who is in the cluster, and as what; does this server fit? As in etcd the first answer
-//             decides, unless it says that this member has run before: then one that knows it as
-//             new does, if there is any.
+//   existing  who is in the cluster, and as what; does this server fit?
+//
+// A member without a log must not take an id under which it has voted: what it promised is
+// forgotten. etcd takes the first answer that comes, and whoever lags may still list a member that
+// was removed here, or has not heard yet that the one listed was at work. So:
+//
+//   - an answer counts when the one that gave it has just read linearizably: `/downgrade/enabled`,
+//     which etcd's members serve too, is such a read, and `/members` is asked again after it. If it
+//     says that this member was at work, its data was lost: refused in the words of `new`, where
+//     etcd begins anew or dies of the leader's first message;
+//   - who cannot read (no leader, cut off) is passed over, and all are asked again, for ten
+//     seconds. After that an answer in which this member is new is taken, as etcd takes it, and one
+//     in which it was at work is refused;
+//   - where the others cannot read without this member's voice (one voter becomes two) there is
+//     nothing to wait for: an answer in which it is new is taken at once.
 //
 // Both begin with what can be said without asking the others (check_first_start), after DNS was
 // asked where URLs with names are to be those with IPs (member/host_lookup.h). Then one question
@@ -42,20 +54,31 @@ class Joining {
           const Config& config, Done done);
   Joining(const Joining&) = delete;
   Joining& operator=(const Joining&) = delete;
+  ~Joining();
 
  private:
   using OnAnswer = base::Function<void(base::Result<peer::Answered>)>;
+  // In a list of members.
+  enum class Trust { kMayLag, kHasRead };
+  struct Answer {
+    RunningCluster cluster;
+    membership::MemberId self;
+    bool was_at_work;  // this member, under that id
+  };
 
   void begin();
   void check();
   void ask(std::string url, std::string_view path, base::Duration timeout, OnAnswer on_answer);
   void ask_next_members();
-  void on_members(std::string_view url, const peer::Answered& answered);
+  void on_all_asked();
+  void ask_members(const std::string& url, Trust trust);
+  void on_members(const std::string& url, Trust trust, const peer::Answered& answered);
   void check_new(const std::vector<membership::Member>& members);
-  void match(std::vector<membership::Member> members);
-  void take_over(const std::vector<membership::Member>& members,
-                 const membership::ResolvedHosts& resolved);
-  bool has_run(const std::vector<membership::Member>& members) const;
+  void match(const std::string& url, Trust trust, RunningCluster told);
+  void weigh(const std::string& url, Trust trust, const RunningCluster& told,
+             const membership::ResolvedHosts& resolved);
+  void ask_to_read(const std::string& url);
+  void take_over(Answer answer);
   void ask_next_version();
   void ask_downgrade();
   void judge_versions();
@@ -69,14 +92,16 @@ class Joining {
   Done done_;
   std::vector<std::string> urls_;  // of the others, ascending
   std::size_t next_url_ = 0;
-  RunningCluster running_;
-  std::optional<RunningCluster> doubted_;     // an answer in which this member has run before
+  std::optional<Answer> unsure_;  // the best of those that may lag: one that knows it as new
+  base::TimePoint unsure_since_;  // of the first
+  RunningCluster running_;        // taken over
   membership::ResolvedHosts resolved_hosts_;  // of the start
   std::size_t next_member_ = 0;
   std::vector<membership::Version> versions_;  // of the cluster, as members know it
   bool downgrading_ = false;
   std::unique_ptr<peer::Question> question_;
   std::unique_ptr<HostLookup> lookup_;
+  env::TimerId timer_ = 0;
 };
 
 }  // namespace keelson::member

@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
+#include <string>
 
 #include "env/simulated/resolver.h"
 #include "env/simulated/world.h"
@@ -31,6 +33,7 @@ class Port final : public http::RequestRouter {
   }
   http::Route route(const http::Request& head) override {
     asked.push_back(head.path);
+    if (on_asked) on_asked(head.path);
     const auto found = answers.find(head.path);
     if (found == answers.end()) return {};
     return {.handler = http::make_simple_handler([answer = found->second](const http::Request&) {
@@ -40,6 +43,7 @@ class Port final : public http::RequestRouter {
 
   std::map<std::string, std::string> answers;
   std::vector<std::string> asked;
+  std::function<void(std::string_view path)> on_asked;
 
  private:
   http::Server server_;
@@ -57,6 +61,7 @@ class JoiningTest : public ::testing::Test {
     for (Port* port : {&n1_, &n2_}) {
       port->answers["/members"] = members("");
       port->answers["/version"] = R"({"etcdserver":"3.7.1","etcdcluster":"3.7.0"})";
+      port->answers["/downgrade/enabled"] = "false";
     }
   }
   ~JoiningTest() override {
@@ -66,12 +71,14 @@ class JoiningTest : public ::testing::Test {
   }
 
   // As the running cluster knows them; `third` is put among the third's fields.
-  static std::string members(const std::string& third) {
+  static std::string members(const std::string& third, int third_id = 3) {
     return R"([{"id":1,"peerURLs":["http://n1:2380"],"name":"n1","clientURLs":["http://n1:2379"]},)"
            R"({"id":2,"peerURLs":["http://n2:2380"],"name":"n2","clientURLs":["http://n2:2379"]},)"
-           R"({"id":3,"peerURLs":["http://n3:2380"])" +
-           third + "}]";
+           R"({"id":)" +
+           std::to_string(third_id) + R"(,"peerURLs":["http://n3:2380"])" + third + "}]";
   }
+  static constexpr const char* kAtWork = R"(,"name":"n3","clientURLs":["http://n3:2379"])";
+  static constexpr const char* kRefused = "member 3 has already been bootstrapped";
 
   // "new", "cluster <id> <ids>", or why not.
   std::string join() {
@@ -117,7 +124,7 @@ class JoiningTest : public ::testing::Test {
 
 TEST_F(JoiningTest, WhoJoinsTakesOverIdsAndTheCluster) {
   EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
-  EXPECT_THAT(n1_.asked, ElementsAre("/members", "/version"));
+  EXPECT_THAT(n1_.asked, ElementsAre("/members", "/downgrade/enabled", "/members", "/version"));
   EXPECT_THAT(n2_.asked, ElementsAre("/version"));
 }
 
@@ -131,19 +138,81 @@ TEST_F(JoiningTest, TheNextIsAskedWhereOneDoesNotAnswer) {
 }
 
 // Who lags may still list the member that was removed here, under an id whose votes are forgotten.
-TEST_F(JoiningTest, WhoHasRunBeforeAsksWhetherItHasAnotherIdNow) {
-  const std::string has_run = R"(,"name":"n3","clientURLs":["http://n3:2379"])";
-  n1_.answers["/members"] = members(has_run);
-  std::string renewed = members("");
-  renewed.replace(renewed.find("\"id\":3"), 6, "\"id\":4");
-  n2_.answers["/members"] = renewed;
+TEST_F(JoiningTest, WhoLagsIsAskedAgainWhenItHasRead) {
+  n1_.answers["/members"] = members(kAtWork);
+  n1_.on_asked = [&](std::string_view path) {
+    if (path == "/downgrade/enabled") n1_.answers["/members"] = members("", 4);
+  };
   EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=4");
-  n2_.answers["/members"] = members(has_run);
-  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3") << "whose directory was lost, as etcd has it";
-  n2_.answers["/members"] = R"([{"id":1,"peerURLs":["http://n1:2380"]}])";
-  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3") << "an answer that does not fit is no answer";
+  EXPECT_THAT(n2_.asked, ElementsAre("/version"));
+
+  // It may have been new there, and at work since.
+  n1_.answers["/members"] = members("");
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=4");
+}
+
+TEST_F(JoiningTest, WhoCannotReadIsPassedOver) {
+  n1_.answers["/members"] = members(kAtWork);
+  n1_.answers.erase("/downgrade/enabled");
+  n2_.answers["/members"] = members("", 4);
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=4");
+  EXPECT_THAT(n1_.asked, ElementsAre("/members", "/downgrade/enabled", "/version"));
+  n1_.answers["/members"] = members("");
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=4") << "new in both, by two ids";
+}
+
+TEST_F(JoiningTest, AllAreAskedAgainUntilOneCanRead) {
+  n1_.answers["/members"] = members(kAtWork);
+  for (Port* port : {&n1_, &n2_}) port->answers.erase("/downgrade/enabled");
   n2_.answers.erase("/members");
-  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3");
+  int reads = 0;
+  n1_.on_asked = [&](std::string_view path) {
+    if (path != "/downgrade/enabled" || ++reads < 5) return;
+    n1_.answers["/downgrade/enabled"] = "false";
+    n1_.answers["/members"] = members("", 4);
+  };
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=4");
+  EXPECT_EQ(reads, 5);
+}
+
+TEST_F(JoiningTest, WhereNobodyCanReadTheBestAnswerIsTakenInTheEnd) {
+  for (Port* port : {&n1_, &n2_}) port->answers.erase("/downgrade/enabled");
+  const double asked = time_of([&] { EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=3"); });
+  EXPECT_GE(asked, 10);
+  EXPECT_LE(asked, 11);
+  n1_.answers["/members"] = members(kAtWork);
+  n2_.answers["/members"] = members("", 4);
+  EXPECT_EQ(join(), "cluster cafe n1=1 n2=2 n3=4") << "in which it is new";
+  n2_.answers["/members"] = R"([{"id":1,"peerURLs":["http://n1:2380"]}])";
+  EXPECT_EQ(join(), kRefused) << "an answer that does not fit is no answer";
+  n2_.answers.erase("/members");
+  EXPECT_EQ(join(), kRefused);
+}
+
+TEST_F(JoiningTest, WhoseDirectoryWasLostDoesNotBeginAnew) {
+  n1_.answers["/members"] = members(kAtWork);
+  const double asked = time_of([&] { EXPECT_EQ(join(), kRefused); });
+  EXPECT_LT(asked, 1) << "it is certain";
+}
+
+// Two can decide nothing before the second is there: there is no read to wait for.
+TEST_F(JoiningTest, TheSecondVoterDoesNotWaitForARead) {
+  config_.initial_cluster =
+      *membership::parse_initial_cluster("n1=http://n1:2380,n3=http://n3:2380");
+  const auto two = [](const std::string& third) {
+    return R"([{"id":1,"peerURLs":["http://n1:2380"],"name":"n1"},)"
+           R"({"id":3,"peerURLs":["http://n3:2380"])" +
+           third + "}]";
+  };
+  n1_.answers["/members"] = two("");
+  EXPECT_EQ(join(), "cluster cafe n1=1 n3=3");
+  EXPECT_THAT(n1_.asked, ElementsAre("/members", "/version"));
+  n1_.answers["/members"] = two(kAtWork);
+  EXPECT_EQ(join(), kRefused);
+  n1_.asked.clear();
+  n1_.answers["/members"] = two(R"(,"isLearner":true)");
+  EXPECT_EQ(join(), "cluster cafe n1=1 n3=3");
+  EXPECT_THAT(n1_.asked, ElementsAre("/members", "/downgrade/enabled", "/members", "/version"));
 }
 
 TEST_F(JoiningTest, AFounderMayAdvertiseItsAddressAndListItsName) {

@@ -1,10 +1,10 @@
 // What peers ask of this member: the handlers of the paths at and below /raft, their checks and
 // their refusals, in etcd's order and words. Internal to peer/. formats.md 6.1, 6.2.
 //
-//   POST /raft                       a message                       204
-//   POST /raft/snapshot              a message and a file            204 when it is durable and
-//   stepped GET  /raft/stream/<kind>/<from>  messages to <from>, for ever    200 GET  /raft/probing
-//   the time here                   200
+//   POST /raft                       a message: 204
+//   POST /raft/snapshot              a message and a file: 204 when it is durable and stepped
+//   GET  /raft/stream/<kind>/<from>  messages to <from>, for ever: 200
+//   GET  /raft/probing               the time here: 200
 //
 // A request belongs to the server of the peer port and may outlive the transport: it looks for it
 // again in each of its calls.
