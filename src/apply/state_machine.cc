@@ -212,7 +212,7 @@ bool StateMachine::apply(const raft::Entry& entry, Life proposed_in) {
   if (entry.type == raft::EntryType::kConfChange) return apply_conf_change(entry, proposed_in);
   CHECK_MSG(entry.type == raft::EntryType::kNormal, "entry {} of type {}", entry.index,
             static_cast<int>(entry.type));
-  if (entry.data.empty()) {  // a leader's first entry of its term
+  if (entry.data.empty()) {  // a leader's first entry of its term, or what it refused
     result_.new_leader_term = entry.term;
     return true;
   }

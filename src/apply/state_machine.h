@@ -74,8 +74,9 @@ struct BatchResult {
   std::vector<AppliedConfChange> conf_changes;
   mvcc::EventBatch events;
   std::vector<base::Revision> dead;  // died with the compaction floor, may be collected
-  raft::Term new_leader_term = 0;  // of the last leader's first entry seen; 0 = none in this batch
-  bool over_quota = false;         // a write was applied beyond the quota: raise NOSPACE
+  raft::Term new_leader_term = 0;    // of the last empty entry, as a leader's first one of its term
+                                     // is, and some later ones are; 0 = none in this batch
+  bool over_quota = false;           // a write was applied beyond the quota: raise NOSPACE
   bool membership_changed = false;
 };
 

@@ -341,7 +341,8 @@ bool ClusterSimulation::some_listed_is_new() const {
 // The next one, or one that was removed and is to begin anew under its old name. Where the cluster
 // does not look after its quorum, the operator does: one after the other.
 void ClusterSimulation::add_somebody() {
-  if (!newcomer_.config.strict_reconfig_check && some_listed_is_new()) return;
+  const bool is_careful = !newcomer_.config.strict_reconfig_check;
+  if (is_careful && (some_listed_is_new() || !operator_->idle())) return;
   std::string name;
   for (const auto& node : nodes_) {
     if (is_removed(*node) && !listed(*node)) name = node->name();
