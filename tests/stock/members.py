@@ -4,11 +4,13 @@
     members.py --server keelson --peers DIR       DIR has etcd and etcdctl
 
 First the steps of an operator, one by one, on three of ours: add a learner, refuse to promote it before it is there,
-promote it through a follower, make it leader, remove it, lose the leader. Then the walk: three members of etcd are
-replaced one at a time by ours, and back, while a client writes; each write that was acknowledged is there at the end.
+promote it through a follower, make it leader, remove it, lose the leader, lose a directory. Then the walk: three members
+of etcd are replaced one at a time by ours, and back, while a client writes; each write that was acknowledged is there at
+the end.
 Exit 77: skipped, a program is not there.
 """
 import base64
+import shutil
 import sys
 import threading
 
@@ -169,8 +171,26 @@ def operator(server, peers, directory):
         for key in "abcd":
             if cluster.ctl(lost, "get", key)["count"] != 1:
                 raise AssertionError(f"{key} is lost")
+        lose_directory(cluster)
     finally:
         cluster.stop()
+
+
+def lose_directory(cluster):
+    """Who begins anew under its old id is refused; removed and added anew it is let in."""
+    lost = cluster.nodes[0]
+    id, rest = f"{cluster.id(lost):x}", [node for node in cluster.nodes if node is not lost]
+    lost.stop()
+    shutil.rmtree(lost.directory / "data")
+    lost.start(cluster.nodes, "--initial-cluster-state=existing")
+    if ended(lost.process) != 1 or f"member {id} has already been bootstrapped" not in lost.log():
+        raise AssertionError(f"it ended with {lost.process.returncode}\n{lost.log()[-2000:]}")
+    cluster.until("it may go", lambda: cluster.ctl(rest[0], "member", "remove", id))
+    cluster.until("it may come", lambda: cluster.ctl(rest[0], "member", "add", lost.name, f"--peer-urls={lost.peer_url}"))
+    lost.start(cluster.nodes, "--initial-cluster-state=existing")
+    cluster.until("it is back", lambda: all(cluster.ctl(lost, "get", key)["count"] == 1 for key in "abcd"))
+    if f"{cluster.id(lost):x}" == id:
+        raise AssertionError("it has its old id")
 
 
 def walk(kinds, peers, directory):
