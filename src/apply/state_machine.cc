@@ -208,12 +208,13 @@ bool StateMachine::compact_slice(std::size_t budget) {
 
 bool StateMachine::apply(const raft::Entry& entry, Life proposed_in) {
   CHECK(batch_ != nullptr);
+  const bool begins_term = entry.term > batch_->applied_term();
   batch_->set_applied(entry.index, entry.term);
   if (entry.type == raft::EntryType::kConfChange) return apply_conf_change(entry, proposed_in);
   CHECK_MSG(entry.type == raft::EntryType::kNormal, "entry {} of type {}", entry.index,
             static_cast<int>(entry.type));
-  if (entry.data.empty()) {  // a leader's first entry of its term, or what it refused
-    result_.new_leader_term = entry.term;
+  if (entry.data.empty()) {  // a leader's first one, or a change of configuration that it refused
+    if (begins_term) result_.new_leader_term = entry.term;
     return true;
   }
   alignas(8) char first_block[kArenaBytes];  // enough for most requests

@@ -9,8 +9,10 @@
 //
 // Invariants
 //   A1  Every entry applied moves the batch's applied index to its own, also one that failed or did
-//   nothing. A2  A failing request has no effect on state. A3  Whether somebody here waits for the
-//   answer changes the answer's content only, never the state.
+//       nothing.
+//   A2  A failing request has no effect on state.
+//   A3  Whether somebody here waits for the answer changes the answer's content only, never the
+//       state.
 //
 // Threads: one lane (apply). It may block while it reads cold records.
 #pragma once
@@ -74,9 +76,8 @@ struct BatchResult {
   std::vector<AppliedConfChange> conf_changes;
   mvcc::EventBatch events;
   std::vector<base::Revision> dead;  // died with the compaction floor, may be collected
-  raft::Term new_leader_term = 0;    // of the last empty entry, as a leader's first one of its term
-                                     // is, and some later ones are; 0 = none in this batch
-  bool over_quota = false;           // a write was applied beyond the quota: raise NOSPACE
+  raft::Term new_leader_term = 0;  // of the last leader's first entry seen; 0 = none in this batch
+  bool over_quota = false;         // a write was applied beyond the quota: raise NOSPACE
   bool membership_changed = false;
 };
 
@@ -99,8 +100,8 @@ class StateMachine : private mvcc::Leases {
                 lease::LeaseId lease_of_newest);
   [[nodiscard]] bool finish_recovery(std::int64_t newest_revision);
 
-  // One batch of entries. Reads go through `reader` (all older batches); `live_bytes` is what the
-  // quota is held against at its start.
+  // One batch of entries, which says what is applied already. Reads go through `reader` (all older
+  // batches); `live_bytes` is what the quota is held against at its start.
   void begin(base::Batch& batch, const base::RevisionReader& reader, std::uint64_t live_bytes);
   // Next entry of the log. False if it failed, whoever proposed it. Of an entry of a former life
   // nobody waits for the outcome, even if somebody waits for one of the same id: ids come from the

@@ -84,7 +84,7 @@ struct AppliedNotice {
   std::vector<apply::AppliedConfChange> conf_changes;
   std::vector<apply::LeaseChange> lease_changes;
   raft::Index applied = 0;
-  raft::Term new_leader_term = 0;
+  raft::Term new_leader_term = 0;  // a leader's first entry is among them; once in a term
   bool over_quota = false;
   bool membership_changed = false;
   raft::Index undecided = 0;  // no other member may be given the log up to here (Applier P6)

@@ -253,8 +253,7 @@ void RaftDriver::on(AppliedNotice event) {
   }
   deliver(std::move(event.responses));
   applied_ = event.applied;
-  const bool is_first = event.new_leader_term == node_.term() && promoted_term_ != node_.term();
-  if (is_first && leads()) promote_leases();
+  if (event.new_leader_term == node_.term() && leads()) promote_leases();
   if (promoting_ && event.applied > promoting_->view_index) {
     promoting_->changes.insert(promoting_->changes.end(), event.lease_changes.begin(),
                                event.lease_changes.end());
@@ -523,7 +522,6 @@ void RaftDriver::trim_log() {
 // comes.
 void RaftDriver::promote_leases() {
   demote_leases();
-  promoted_term_ = node_.term();
   const auto view = views_.get();
   promoting_ = Promoting{.term = node_.term(), .view_index = view->applied_index, .changes = {}};
   shared_.progress.revokes_per_second = kRevokesPerSecond;  // until all are known

@@ -170,9 +170,6 @@ class RaftDriver {
   std::vector<RenewLease> doubted_renewals_;  // bounded by what the Fronts let wait
 
   lease::DeadlineQueue deadlines_;
-  // Once in a term: its first entry is not its only empty one, a change of configuration that raft
-  // refuses leaves one too.
-  raft::Term promoted_term_ = 0;
   raft::Index promoted_at_ = 0;  // lease changes up to here were in the promote
   // A worker fills the queue of a term that this member leads; what was applied since its View.
   struct Promoting {

@@ -420,20 +420,6 @@ TEST_F(RaftDriverTest, LeasesOfAFormerLeaderBeginAnew) {
   EXPECT_EQ(own()[0].lease_revoke().id(), 9);
 }
 
-// A change of configuration that raft refuses leaves an empty entry, as a leader's first one is.
-TEST_F(RaftDriverTest, LeasesBeginAnewOnceInATerm) {
-  start();
-  for (int i = 0; i < 2; i++) {
-    shared_.to_raft_events->push_always(AppliedNotice{.applied = 1, .new_leader_term = 1});
-  }
-  grant(5, 10);  // the View of this test never shows it
-  world_.run_for(Seconds(5));
-  shared_.to_raft_events->push_always(AppliedNotice{.applied = 2, .new_leader_term = 1});
-  world_.run_for(Seconds(6));
-  ASSERT_EQ(own().size(), 1u);
-  EXPECT_EQ(own()[0].lease_revoke().id(), 5);
-}
-
 TEST_F(RaftDriverTest, WithoutLeadingItKnowsNoLease) {
   hold_syncs_ = true;
   start();
