@@ -89,7 +89,8 @@ void Joining::ask(std::string url, std::string_view path, base::Duration timeout
 
 void Joining::ask_next_members() {
   if (next_url_ == urls_.size()) return on_all_asked();
-  ask_members(urls_[next_url_++], Trust::kMayLag);
+  next_url_++;
+  ask_members(Trust::kMayLag);
 }
 
 void Joining::on_all_asked() {
@@ -110,13 +111,13 @@ void Joining::on_all_asked() {
   take_over(*std::exchange(unsure_, std::nullopt));
 }
 
-void Joining::ask_members(const std::string& url, Trust trust) {
-  ask(url, "/members", config_.new_cluster ? kNewPatience : kExistingPatience,
-      [this, url, trust](base::Result<peer::Answered> answered) {
-        if (answered && answered->status == 200) return on_members(url, trust, *answered);
+void Joining::ask_members(Trust trust) {
+  ask(asked_url(), "/members", config_.new_cluster ? kNewPatience : kExistingPatience,
+      [this, trust](base::Result<peer::Answered> answered) {
+        if (answered && answered->status == 200) return on_members(trust, *answered);
         if (!config_.new_cluster) {
           env::log_warn("failed to get cluster response",
-                        {{"address", url + "/members"},
+                        {{"address", asked_url() + "/members"},
                          {"error", answered ? fmt::format("status {}", answered->status)
                                             : answered.error().message()}});
         }
@@ -124,16 +125,16 @@ void Joining::ask_members(const std::string& url, Trust trust) {
       });
 }
 
-void Joining::on_members(const std::string& url, Trust trust, const peer::Answered& answered) {
+void Joining::on_members(Trust trust, const peer::Answered& answered) {
   auto members = membership::parse_members(answered.body);
   const auto id = answered.headers.find(peer::kClusterId);
   const auto cluster_id = id ? membership::parse_id(*id) : std::nullopt;
   if (!members || members->empty() || !cluster_id) {
-    env::log_warn("failed to unmarshal cluster response", {{"address", url}});
+    env::log_warn("failed to unmarshal cluster response", {{"address", asked_url()}});
     return ask_next_members();
   }
   if (config_.new_cluster) return check_new(*members);
-  match(url, trust, {.id = *cluster_id, .members = *std::move(members)});
+  match(trust, {.id = *cluster_id, .members = *std::move(members)});
 }
 
 void Joining::check_new(const std::vector<membership::Member>& members) {
@@ -151,17 +152,17 @@ void Joining::check_new(const std::vector<membership::Member>& members) {
   finish(std::nullopt);
 }
 
-void Joining::match(const std::string& url, Trust trust, RunningCluster told) {
+void Joining::match(Trust trust, RunningCluster told) {
   const auto urls = membership::urls_to_resolve(config_.initial_cluster, told.members);
-  if (urls.empty()) return weigh(url, trust, told, {});
+  if (urls.empty()) return weigh(trust, told, {});
   lookup_ = std::make_unique<HostLookup>(
       lane_, resolver_, urls,
-      [this, url, trust, told = std::move(told)](const membership::ResolvedHosts& resolved) {
-        weigh(url, trust, told, resolved);
+      [this, trust, told = std::move(told)](const membership::ResolvedHosts& resolved) {
+        weigh(trust, told, resolved);
       });
 }
 
-void Joining::weigh(const std::string& url, Trust trust, const RunningCluster& told,
+void Joining::weigh(Trust trust, const RunningCluster& told,
                     const membership::ResolvedHosts& resolved) {
   auto matched = membership::match_existing(config_.initial_cluster, told.members, resolved);
   if (!matched) {
@@ -181,13 +182,13 @@ void Joining::weigh(const std::string& url, Trust trust, const RunningCluster& t
   }
   if (!unsure_) unsure_since_ = lane_.clock().now();
   if (!unsure_ || unsure_->was_at_work) unsure_ = std::move(answer);
-  may_read ? ask_to_read(url) : ask_next_members();
+  may_read ? ask_to_read() : ask_next_members();
 }
 
 // What is asked for is the read, not whether the cluster goes to an older version.
-void Joining::ask_to_read(const std::string& url) {
-  ask(url, kDowngradePath, kReadPatience, [this, url](base::Result<peer::Answered> answered) {
-    if (answered && answered->status == 200) return ask_members(url, Trust::kHasRead);
+void Joining::ask_to_read() {
+  ask(asked_url(), kDowngradePath, kReadPatience, [this](base::Result<peer::Answered> answered) {
+    if (answered && answered->status == 200) return ask_members(Trust::kHasRead);
     ask_next_members();
   });
 }

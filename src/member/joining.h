@@ -69,15 +69,15 @@ class Joining {
   void begin();
   void check();
   void ask(std::string url, std::string_view path, base::Duration timeout, OnAnswer on_answer);
+  const std::string& asked_url() const { return urls_[next_url_ - 1]; }
   void ask_next_members();
   void on_all_asked();
-  void ask_members(const std::string& url, Trust trust);
-  void on_members(const std::string& url, Trust trust, const peer::Answered& answered);
+  void ask_members(Trust trust);
+  void on_members(Trust trust, const peer::Answered& answered);
   void check_new(const std::vector<membership::Member>& members);
-  void match(const std::string& url, Trust trust, RunningCluster told);
-  void weigh(const std::string& url, Trust trust, const RunningCluster& told,
-             const membership::ResolvedHosts& resolved);
-  void ask_to_read(const std::string& url);
+  void match(Trust trust, RunningCluster told);
+  void weigh(Trust trust, const RunningCluster& told, const membership::ResolvedHosts& resolved);
+  void ask_to_read();
   void take_over(Answer answer);
   void ask_next_version();
   void ask_downgrade();
