@@ -145,8 +145,8 @@ class Applier {
   bool installing_ = false;   // the store lane has it; nothing is applied meanwhile
   bool taken_over_ = false;   // state and store are the snapshot's; its View is not published yet
   bool catching_up_ = false;  // with what was committed meanwhile
-  base::TimePoint hurries_from_;
-  env::TimerId rest_ = 0;  // runs until the next slice of it
+  base::TimePoint hurries_from_;  // then it goes on without rests, caught up or not
+  env::TimerId rest_ = 0;         // runs until the next slice of it
 
   raft::Index applied_index_;
   raft::Term applied_term_;

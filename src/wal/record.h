@@ -1,7 +1,7 @@
 // Records of the log and their frames, by the byte. formats.md 1.2, 1.3.
 //
 //   frame  := length (8 bytes, little endian) | record (N bytes) | padding (P zeros)
-//   length := N, or N | (0x80 | P) << 56 when P > 0, to a multiple of 8
+//   length := N, or N | (0x80 | P) << 56 when P > 0; N + P is a multiple of 8
 //   record := walpb.Record { type = 1, crc = 2, data = 3 }
 //
 // The checksum of a record covers the data of all records before it and its own, through all files
